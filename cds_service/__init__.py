@@ -1,0 +1,3 @@
+"""The payer's service: CDS Hooks answers computed from a coverage guideline."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,162 @@
+"""What the use cases need of the outside world. Adapters implement these; ``adapters/memory.py`` holds their twins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from cds_service.clients import ClientProfile
+
+
+class Clock(Protocol):
+    """Wall clock for dates and tokens, steady clock for deadlines."""
+
+    def now(self) -> datetime:
+        """The instant, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+class NewId(Protocol):
+    """Makes unique ids."""
+
+    def __call__(self) -> str:
+        """A new random UUID as text."""
+        ...
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls: the client whose signature was verified, and the token's own id and end (epoch seconds)."""
+
+    profile: ClientProfile
+    jti: str | None
+    expires: int | None
+    tenant: str | None = None
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """Outcome of one read or search at the EHR. ``resources`` holds matches and includes of all pages followed.
+
+    ``state``: ``complete``; ``partial`` (more pages, entries or bytes than were read); ``absent`` (404 or 410 on a
+    read); ``denied`` (401, 403, or outside the scopes); ``failed`` (anything else); ``late`` (deadline).
+    """
+
+    state: str
+    resources: tuple[dict[str, Any], ...] = ()
+    why: str = ""  # a word of a closed list, safe for logs and metrics
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What the EHR lends for one call: its FHIR base, token and scopes. Never stored, never logged."""
+
+    base_url: str
+    access_token: str | None
+    scope: str
+    profile: ClientProfile
+
+
+class FhirReader(Protocol):
+    """Reads of one EHR within one deadline, in parallel."""
+
+    def fetch(self, grant: Grant, queries: Mapping[str, str], deadline: float) -> Mapping[str, Fetched]:
+        """Answer every key of ``queries`` (relative reads "Type/id" or searches "Type?a=b"); ``deadline`` is monotonic."""
+        ...
+
+
+class Authorization(msgspec.Struct, frozen=True):
+    """An authorization on file, ours or one that came in from outside."""
+
+    number: str
+    member_id: str
+    status: str  # "active" | "pending" | "revoked"
+    drugs: tuple[str, ...]  # guideline names; empty: any drug of the guideline
+    route: str  # RouteGroup value; "" for any neuraxial
+    start: date
+    end: date | None
+    max_daily: Mapping[str, str]  # drug -> "15 mg/d"; absent: no limit stated
+    codes: tuple[str, ...] = ()  # HCPCS or CPT codes of services and devices that it covers
+    billing: tuple[str, ...] = ()
+    quantity: str = ""
+    due: str = ""  # when a pending one is to be answered, ISO instant
+    source: str = "import"
+
+
+class Invocation(msgspec.Struct, frozen=True, kw_only=True):
+    """One answered hook call, kept so that a dispute can be answered later (cds-hooks-crd 158, 192)."""
+
+    id: str
+    client: str
+    service: str
+    hook: str
+    hook_instance: str
+    jti: str | None
+    jti_expires: int | None
+    received: datetime
+    request_digest: str  # sha256 of the body, hex
+    policy_digest: str
+    patient_key: str  # keyed digest, see use_cases.order_sign: no patient id is stored
+    status: int
+    response: bytes
+    determinations: Sequence[tuple[str, bytes]] = ()  # (id, document); the id is the coverage-assertion-id's own
+    cards: Sequence[tuple[str, str, str]] = ()  # (card uuid, rule, acknowledgement key)
+    outcome: str = "full"  # full | partial | technical | refused | quiet
+
+
+class Recalled(msgspec.Struct, frozen=True):
+    """An earlier answer to the same call."""
+
+    request_digest: str
+    service: str
+    response: bytes
+    status: int
+    by: str  # "jti" | "hookInstance"
+
+
+class FeedbackEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a feedback call."""
+
+    card: str
+    outcome: str  # accepted | overridden
+    when: datetime
+    suggestions: tuple[str, ...] = ()
+    reason_system: str = ""
+    reason_code: str = ""
+    comment: str = ""  # may hold PHI: stored, never logged
+
+
+class Store(Protocol):
+    """Memory of what was said. Every method is one transaction; failures raise StoreUnavailable."""
+
+    def recall(self, client: str, jti: str | None, hook_instance: str, request_digest: str) -> Sequence[Recalled]:
+        """Earlier answers to this client with this jti (any body), or with this hookInstance and this body."""
+        ...
+
+    def record(self, invocation: Invocation) -> Recalled | None:
+        """Keep it. If another worker kept one for the same jti first, change nothing and give that one back."""
+        ...
+
+    def authorizations(self, member_id: str) -> Sequence[Authorization]:
+        """All authorizations on file of one member."""
+        ...
+
+    def acknowledged(self, keys: Sequence[str], since: datetime) -> frozenset[str]:
+        """Those acknowledgement keys whose card was overridden with a reason since then."""
+        ...
+
+    def save_feedback(self, client: str, service: str, entries: Sequence[FeedbackEntry], received: datetime) -> int:
+        """Keep feedback; the number of entries whose card is known."""
+        ...
+
+    def determination(self, ident: str) -> bytes | None:
+        """The document stored under this id."""
+        ...
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless reads work."""
+        ...
