@@ -122,3 +122,10 @@ class Determination(msgspec.Struct, frozen=True):
     policy_version: str
     policy_digest: str
     orders: tuple[OrderDetermination, ...]
+
+
+class DoseAssessment(msgspec.Struct, frozen=True):
+    """Dose results of one order's regimen, and what was noticed while computing them."""
+
+    results: tuple[DoseResult, ...]
+    flags: tuple[Flag, ...] = ()
