@@ -65,7 +65,7 @@ class FhirReader(Protocol):
     """Reads of one EHR within one deadline, in parallel."""
 
     def fetch(self, grant: Grant, queries: Mapping[str, str], deadline: float) -> Mapping[str, Fetched]:
-        """Answer every key of ``queries`` (relative reads "Type/id" or searches "Type?a=b"); ``deadline`` is monotonic."""
+        """Answer every key of ``queries`` (reads "Type/id" or searches "Type?a=b"); ``deadline`` is monotonic."""
         ...
 
 

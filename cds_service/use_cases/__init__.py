@@ -1,0 +1,1 @@
+"""The imperative shell: one task of a caller per module; ports come in as arguments."""
