@@ -61,7 +61,7 @@ class CriterionResult(msgspec.Struct, frozen=True):
 
 
 class DoseResult(msgspec.Struct, frozen=True):
-    """One active ingredient in one solution. Daily amounts in mg/d (cumulated over ``orders``), concentrations in mg/mL.
+    """One active ingredient in one solution: mg/d cumulated over ``orders``, and mg/mL.
 
     ``daily`` is None when undetermined, or the known part where that already exceeds. Limits are None where the
     guideline states none and for epidural orders.

@@ -1,4 +1,4 @@
-"""The payer that runs the service: how its members are recognised, and what it has chosen where the guideline leaves choice."""
+"""The payer that runs the service: how its members are known, and what it chose where the guideline leaves choice."""
 
 from __future__ import annotations
 

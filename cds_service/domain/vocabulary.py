@@ -1,4 +1,4 @@
-"""What codes and words mean, as loaded from ``config/terminology``: routes, ingredients, products, units, value sets."""
+"""What codes and words mean (``config/terminology``): routes, ingredients, products, units, value sets."""
 
 from __future__ import annotations
 
