@@ -1,0 +1,63 @@
+# Two commands matter: `make run` and `make test`. Both work on a fresh clone with Python 3.11 and nothing else.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \
+	--universal --python-version 3.11
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+.PHONY: help install run test check bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+install: $(VENV)/.installed ## Create .venv with cds-service and sandbox-ehr from the hashed lock
+
+run: $(VENV)/.installed ## Start the service and the sandbox EHR (CDS_PORT=8000 SANDBOX_PORT=8080), stop with Ctrl-C
+	@exec $(BIN)/python scripts/run_demo.py
+
+test: $(VENV)/.installed-dev ## Run all tests, the browser's included
+	@CHROMIUM="$$(CHROMIUM="$(CHROMIUM)" scripts/find_chromium.sh)" && export CHROMIUM && \
+		exec $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev ## Check format, lint, types, import rules, generated files, the policy
+	@$(BIN)/ruff format --check --quiet . || { echo 'format: run $(BIN)/ruff format .'; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/generate_profiles.py --check
+	@$(BIN)/cds-service check-policy
+
+bench: $(VENV)/.installed-dev ## Measure speed against the floor; prints a table
+	@exec $(BIN)/python scripts/bench.py
+
+lock: $(VENV)/.installed-dev ## Write the locks anew from pyproject.toml (UPGRADE=--upgrade takes newer versions)
+	@$(COMPILE) $(UPGRADE) --group build -o requirements.lock
+	@$(COMPILE) $(UPGRADE) --group build --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove the environment and what the demo wrote
+	rm -rf $(VENV) var
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+		{ echo 'Python 3.11 is needed; "$(PYTHON)" is not one. Say which: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@echo 'Creating $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing from requirements.lock'
+	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@echo 'Installing from requirements-dev.lock'
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
