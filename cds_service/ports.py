@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 
 from cds_service.clients import ClientProfile
+from cds_service.domain.authorization import Authorization as Authorization  # noqa: PLC0414 - re-export for the adapters
 
 
 class Clock(Protocol):
@@ -67,24 +68,6 @@ class FhirReader(Protocol):
     def fetch(self, grant: Grant, queries: Mapping[str, str], deadline: float) -> Mapping[str, Fetched]:
         """Answer every key of ``queries`` (reads "Type/id" or searches "Type?a=b"); ``deadline`` is monotonic."""
         ...
-
-
-class Authorization(msgspec.Struct, frozen=True):
-    """An authorization on file, ours or one that came in from outside."""
-
-    number: str
-    member_id: str
-    status: str  # "active" | "pending" | "revoked"
-    drugs: tuple[str, ...]  # guideline names; empty: any drug of the guideline
-    route: str  # RouteGroup value; "" for any neuraxial
-    start: date
-    end: date | None
-    max_daily: Mapping[str, str]  # drug -> "15 mg/d"; absent: no limit stated
-    codes: tuple[str, ...] = ()  # HCPCS or CPT codes of services and devices that it covers
-    billing: tuple[str, ...] = ()
-    quantity: str = ""
-    due: str = ""  # when a pending one is to be answered, ISO instant
-    source: str = "import"
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
