@@ -1,0 +1,214 @@
+"""Settings of one deployment. The only reader of the environment; every CDS_ name is in docs/configuration.md."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cds_service.errors import ConfigurationError
+
+PREFIX = "CDS_"
+MEMORY = "memory:"
+PROFILES = ("development", "production")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+_PROJECT = Path(__file__).resolve().parents[1]
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that may differ between two deployments of the same release. Times are in the unit of the name."""
+
+    profile: str = "development"
+    public_url: str = "http://127.0.0.1:8000"  # what clients call; decides `aud`, never a request header
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    threads: int = 8
+    database_url: str = "sqlite:///var/cds.sqlite3"
+    config_dir: Path = _PROJECT / "config"
+    clients_dir: Path = _PROJECT / "config" / "clients"
+    key_file: Path = Path("var/patient.key")  # keys the digest by which a patient is recognised, never an id
+    readers_file: Path | None = None  # who may read stored determinations: lines "name sha256-of-token"
+    metrics_token_sha256: str = ""
+    insecure_dev: bool = False
+    client_auth: bool = True
+    discovery_auth: bool = False
+    max_body_bytes: int = 5_000_000
+    queue_seconds: float = 1.0
+    receive_seconds: int = 10
+    drain_seconds: int = 20
+    retention_days: int = 3650
+    comment_retention_days: int = 365
+    log_level: str = "info"
+
+    @property
+    def in_production(self) -> bool:
+        """Whether the operator says that real people's data flows."""
+        return self.profile == "production"
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing is kept: for measuring and tests."""
+        return self.database_url == MEMORY
+
+    def public(self) -> dict[str, object]:
+        """What `cds-service config show` prints: every setting, secrets replaced."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown["database_url"] = without_password(self.database_url)
+        shown["metrics_token_sha256"] = "set" if self.metrics_token_sha256 else "not set"
+        return {name: str(value) if isinstance(value, Path) else value for name, value in shown.items()}
+
+
+def from_env(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings of the CDS_* variables; raises ConfigurationError naming variable, what was found and what is allowed.
+
+    An unknown CDS_ name is refused: a misspelt setting that silently does nothing is found too late.
+    """
+    source = os.environ if environ is None else environ
+    named = {name: value for name, value in source.items() if name.startswith(PREFIX)}
+    if unknown := sorted(set(named) - set(VARIABLES)):
+        raise ConfigurationError(
+            f"{unknown[0]} is not a setting; the settings are {', '.join(sorted(VARIABLES))}", expression=unknown[0]
+        )
+    values = {VARIABLES[name][0]: VARIABLES[name][1](name, text) for name, text in named.items() if text != ""}
+    port = values.get("port", Settings().port)
+    values.setdefault("public_url", f"http://127.0.0.1:{port}")
+    values.setdefault("workers", os.cpu_count() or 1)
+    if config_dir := values.get("config_dir"):
+        values.setdefault("clients_dir", Path(str(config_dir)) / "clients")
+    return checked(Settings(**values))  # type: ignore[arg-type]  # each reader gives its field's type
+
+
+def for_tests(**changes: object) -> Settings:
+    """Settings that touch nothing outside a test: memory store, client authentication on."""
+    return checked(msgspec.structs.replace(Settings(database_url=MEMORY), **changes))
+
+
+def checked(settings: Settings) -> Settings:
+    """The same settings; raises ConfigurationError where they contradict each other or the production profile."""
+    public = urlsplit(settings.public_url)
+    if public.scheme not in {"http", "https"} or not public.hostname or public.query or public.fragment:
+        raise ConfigurationError(
+            "CDS_PUBLIC_URL must be an absolute http(s) URL without query", expression="CDS_PUBLIC_URL"
+        )
+    if settings.in_production:
+        _check_production(settings, public.scheme)
+    if settings.insecure_dev and not _is_loopback(settings.host):
+        raise ConfigurationError(
+            "--insecure-dev binds to loopback only: CDS_HOST must be 127.0.0.1, ::1 or localhost", expression="CDS_HOST"
+        )
+    if not settings.client_auth and not settings.insecure_dev:
+        raise ConfigurationError("CDS_CLIENT_AUTH=off works with --insecure-dev only", expression="CDS_CLIENT_AUTH")
+    return settings
+
+
+def _check_production(settings: Settings, scheme: str) -> None:
+    complaints = [
+        (settings.insecure_dev, "CDS_INSECURE_DEV", "--insecure-dev is refused when CDS_PROFILE=production"),
+        (scheme != "https", "CDS_PUBLIC_URL", "CDS_PUBLIC_URL must be https when CDS_PROFILE=production"),
+        (settings.in_memory, "CDS_DATABASE_URL", "CDS_DATABASE_URL=memory: keeps nothing; refused in production"),
+    ]
+    for broken, name, text in complaints:
+        if broken:
+            raise ConfigurationError(text, expression=name)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def without_password(url: str) -> str:
+    """A database URL without what must not be shown: password and query."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url.partition("?")[0]
+    user = parts.username or ""
+    return f"{parts.scheme}://{user}:***@{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+Reader = Callable[[str, str], object]
+
+
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+def _url(_name: str, text: str) -> str:
+    return text.rstrip("/")
+
+
+def _path(_name: str, text: str) -> Path:
+    return Path(text)
+
+
+def _switch(name: str, text: str) -> bool:
+    allowed = {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}
+    if text.lower() not in allowed:
+        raise ConfigurationError(f"{name} is {text!r}; allowed: on, off", expression=name)
+    return allowed[text.lower()]
+
+
+def _whole(least: int, most: int) -> Reader:
+    def read(name: str, text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise ConfigurationError(f"{name} is {text!r}; allowed: a whole number {least} to {most}", expression=name)
+        return int(text)
+
+    return read
+
+
+def _seconds(name: str, text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) or float(text) <= 0:
+        raise ConfigurationError(f"{name} is {text!r}; allowed: seconds above 0, like 1.5", expression=name)
+    return float(text)
+
+
+def _one_of(allowed: tuple[str, ...]) -> Reader:
+    def read(name: str, text: str) -> str:
+        if text not in allowed:
+            raise ConfigurationError(f"{name} is {text!r}; allowed: {', '.join(allowed)}", expression=name)
+        return text
+
+    return read
+
+
+def _digest(name: str, text: str) -> str:
+    if not _SHA256.fullmatch(text.lower()):
+        raise ConfigurationError(f"{name} must be a SHA-256 in 64 hexadecimal digits", expression=name)
+    return text.lower()
+
+
+VARIABLES: Mapping[str, tuple[str, Reader]] = {
+    "CDS_PROFILE": ("profile", _one_of(PROFILES)),
+    "CDS_PUBLIC_URL": ("public_url", _url),
+    "CDS_HOST": ("host", _text),
+    "CDS_PORT": ("port", _whole(1, 65535)),
+    "CDS_WORKERS": ("workers", _whole(1, 256)),
+    "CDS_THREADS": ("threads", _whole(1, 256)),
+    "CDS_DATABASE_URL": ("database_url", _text),
+    "CDS_CONFIG_DIR": ("config_dir", _path),
+    "CDS_CLIENTS_DIR": ("clients_dir", _path),
+    "CDS_KEY_FILE": ("key_file", _path),
+    "CDS_READERS_FILE": ("readers_file", _path),
+    "CDS_METRICS_TOKEN_SHA256": ("metrics_token_sha256", _digest),
+    "CDS_INSECURE_DEV": ("insecure_dev", _switch),
+    "CDS_CLIENT_AUTH": ("client_auth", _switch),
+    "CDS_DISCOVERY_AUTH": ("discovery_auth", _switch),
+    "CDS_MAX_BODY_BYTES": ("max_body_bytes", _whole(1_000, 100_000_000)),
+    "CDS_QUEUE_SECONDS": ("queue_seconds", _seconds),
+    "CDS_RECEIVE_SECONDS": ("receive_seconds", _whole(1, 120)),
+    "CDS_DRAIN_SECONDS": ("drain_seconds", _whole(1, 300)),
+    "CDS_RETENTION_DAYS": ("retention_days", _whole(1, 36_500)),
+    "CDS_COMMENT_RETENTION_DAYS": ("comment_retention_days", _whole(1, 36_500)),
+    "CDS_LOG_LEVEL": ("log_level", _one_of(LOG_LEVELS)),
+}
