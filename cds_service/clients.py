@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import msgspec
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class ClientProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,3 +39,42 @@ class ClientProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     feedback_topics: bool = True
     deadline_seconds: int = 4
     origins: tuple[str, ...] = ()  # browsers of this client (CORS)
+
+
+def normal_base(url: str) -> tuple[str, str, int, str] | None:
+    """(scheme, host, port, path) of an address that can be compared, or None when it must not be used at all.
+
+    Only spelling that means nothing is evened out: case of scheme and host, the default port, one trailing slash.
+    Everything that parsers disagree about (user part, backslash, percent signs, dots, query, fragment, non-ASCII) has
+    no normal form, so it can never equal a registered address (reliability 83-85).
+    """
+    if not url.isascii() or not url.isprintable() or any(mark in url for mark in "\\@%?# "):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    host = (parts.hostname or "").lower()
+    scheme = parts.scheme.lower()
+    if scheme not in _DEFAULT_PORTS or not host or host.endswith("."):
+        return None
+    path = parts.path.removesuffix("/")
+    if any(segment in {"", ".", ".."} for segment in path.split("/")[1:]):
+        return None
+    return scheme, host, _DEFAULT_PORTS[scheme] if port is None else port, path
+
+
+def registered_server(profile: ClientProfile, fhir_server: str) -> str | None:
+    """The registered FHIR base that equals ``fhir_server``, as the operator wrote it and without trailing slash.
+
+    None: this client has not registered it, so no connection may be made to it (reliability 82-85). The caller of the
+    hook is then refused with ``NotAllowed``.
+    """
+    asked = normal_base(fhir_server)
+    if asked is None:
+        return None
+    for base in profile.fhir_servers:
+        if normal_base(base) == asked:
+            return base.removesuffix("/")
+    return None

@@ -99,6 +99,7 @@ class Recalled(msgspec.Struct, frozen=True):
     response: bytes
     status: int
     by: str  # "jti" | "hookInstance"
+    outcome: str = "full"  # as in Invocation
 
 
 class FeedbackEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +112,16 @@ class FeedbackEntry(msgspec.Struct, frozen=True, kw_only=True):
     reason_system: str = ""
     reason_code: str = ""
     comment: str = ""  # may hold PHI: stored, never logged
+
+
+class FeedbackCount(msgspec.Struct, frozen=True):
+    """How often the cards of one rule met with one outcome, for one override reason ("" where none was given)."""
+
+    rule: str  # "" for feedback on a card that is not on record
+    outcome: str  # accepted | overridden
+    reason_system: str
+    reason_code: str
+    count: int
 
 
 class Store(Protocol):
@@ -136,10 +147,57 @@ class Store(Protocol):
         """Keep feedback; the number of entries whose card is known."""
         ...
 
+    def feedback_report(self, since: datetime) -> Sequence[FeedbackCount]:
+        """Feedback received since then, counted; by rule, outcome and reason in this order."""
+        ...
+
     def determination(self, ident: str) -> bytes | None:
-        """The document stored under this id."""
+        """The document stored under this id; of several calls that made the same determination, the newest."""
+        ...
+
+    def note_access(self, reader: str, action: str, record: str, at: datetime) -> None:
+        """Keep that ``reader`` did ``action`` (read, export, report ...) with a stored record (cds-hooks-crd 192)."""
+        ...
+
+    def put_authorizations(self, entries: Sequence[tuple[Authorization, str]], at: datetime) -> Sequence[str]:
+        """Keep authorizations with the text that they came in as; one per source and number.
+
+        Gives ``added``, ``changed`` or ``unchanged`` for each entry, in order. All of them are kept, or none.
+        """
+        ...
+
+    def erase(self, what: str, before: datetime, most: int) -> int:
+        """Remove up to ``most`` of the oldest things that came in before that instant; how many went.
+
+        ``what``: ``comment`` (the text of feedback alone), ``invocation`` (with its determinations and cards),
+        ``feedback`` or ``access``.
+        """
         ...
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless reads work."""
+        ...
+
+
+class PublishedKey(msgspec.Struct, frozen=True):
+    """One key of a client's key set, as ``check-client`` shows it; never the key itself."""
+
+    kid: str
+    kind: str  # "RSA 2048", "EC P-384" ...
+    algorithms: tuple[str, ...]  # those of ours that it can verify; empty: not usable
+    why: str = ""  # when not usable: a word of a closed list
+
+
+class KeySetReport(msgspec.Struct, frozen=True):
+    """What one look at a client's key set found. ``state``: ``read``, or why it could not be (closed list)."""
+
+    state: str
+    keys: tuple[PublishedKey, ...] = ()
+
+
+class KeyInspector(Protocol):
+    """Looks at a client's key set now, past every cache."""
+
+    def inspect(self, profile: ClientProfile) -> KeySetReport:
+        """Fetch or read the key set and judge every key in it."""
         ...
