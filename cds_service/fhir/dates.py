@@ -1,0 +1,76 @@
+"""FHIR dates as whole days in the sender's own zone."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from datetime import date, timedelta
+from fractions import Fraction
+from typing import Any
+
+_DAYS: dict[str, int | Fraction] = {
+    "d": 1,
+    "day": 1,
+    "days": 1,
+    "wk": 7,
+    "week": 7,
+    "weeks": 7,
+    "h": Fraction(1, 24),
+    "min": Fraction(1, 1440),
+}
+_MONTHS = {"mo": 1, "month": 1, "months": 1, "a": 12, "year": 12, "years": 12}
+
+
+def day(value: Any, *, last: bool = False) -> date | None:  # noqa: PLR0911 - one per precision
+    """The day of a FHIR date, dateTime or instant; None if absent or not a date (reliability row 80).
+
+    A partial date is its first day, or its ``last`` one.
+    """
+    if type(value) is not str:
+        return None
+    try:
+        if len(value) >= 10:
+            if len(value) > 10 and value[10] != "T":
+                return None
+            return date.fromisoformat(value[:10])
+        if len(value) == 7 and value[4] == "-":
+            year, month = int(value[:4]), int(value[5:])
+            return date(year, month, monthrange(year, month)[1] if last else 1)
+        if len(value) == 4:
+            return date(int(value), 12, 31) if last else date(int(value), 1, 1)
+    except ValueError:
+        return None
+    return None
+
+
+def period(value: Any) -> tuple[date | None, date | None]:
+    """First and last day of a Period."""
+    if type(value) is not dict:
+        return None, None
+    return day(value.get("start")), day(value.get("end"), last=True)
+
+
+def last_day(start: date | None, duration: Any) -> date | None:
+    """The last day of a Duration that begins on ``start``: 42 d from 1 January end on 11 February.
+
+    None when either is absent, the unit is not one of time, or the amount is not positive.
+    """
+    if start is None or type(duration) is not dict:
+        return None
+    value, unit = duration.get("value"), duration.get("code") or duration.get("unit")
+    if value is None or type(value) is bool or type(value) is str or value <= 0 or type(unit) is not str:
+        return None
+    try:
+        if unit in _MONTHS:
+            months = Fraction(value) * _MONTHS[unit]
+            return _after_months(start, int(months)) - timedelta(days=1) if months.denominator == 1 else None
+        if unit in _DAYS:
+            days = Fraction(value) * _DAYS[unit]
+            return start + timedelta(days=max(-(-days.numerator // days.denominator) - 1, 0))
+    except (OverflowError, ValueError):
+        return None
+    return None
+
+
+def _after_months(start: date, months: int) -> date:
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    return date(year, month + 1, min(start.day, monthrange(year, month + 1)[1]))
