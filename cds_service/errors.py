@@ -89,6 +89,11 @@ class StoreUnavailable(CdsServiceError):
 
     issue = "transient"
 
+    def __init__(self, diagnostics: str, *, reason: str = "other") -> None:
+        """``reason`` is a word of a closed list (``adapters.sql.failures.Failure``), safe for logs and metrics."""
+        super().__init__(diagnostics)
+        self.reason = reason
+
 
 class ConfigurationError(CdsServiceError):
     """A setting or file of the operator's is wrong: names file, line, what was found and what is allowed."""

@@ -1,0 +1,67 @@
+"""Authorizations on file: one per source and number, found by member."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.pool import PoolProxiedConnection
+
+from cds_service.adapters.sql.database import Database
+from cds_service.adapters.sql.instants import microseconds
+from cds_service.adapters.sql.tables import AUTHORIZATION_ON_FILE
+from cds_service.ports import Authorization
+
+_DECODE = msgspec.json.Decoder(Authorization).decode
+_ENCODE = msgspec.json.Encoder(order="sorted").encode
+
+# On the hook path: constant text, straight to the driver (see ``hook_calls``).
+_OF_MEMBER_SQLITE = "SELECT document FROM authorization_on_file WHERE member_id = :member ORDER BY source, number"
+_OF_MEMBER_POSTGRES = (
+    'SELECT document FROM authorization_on_file WHERE member_id = %(member)s ORDER BY source COLLATE "C", number'
+)
+
+
+def of_member(database: Database, member_id: str) -> tuple[Authorization, ...]:
+    """See ``ports.Store.authorizations``."""
+    query = _OF_MEMBER_SQLITE if database.sqlite else _OF_MEMBER_POSTGRES
+
+    def work(connection: PoolProxiedConnection) -> list[tuple[bytes]]:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(query, {"member": member_id})
+            return list(cursor.fetchall())
+        finally:
+            cursor.close()
+
+    return tuple([_DECODE(document) for (document,) in database.run(work)])
+
+
+def put(connection: sa.Connection, entries: Sequence[tuple[Authorization, str]], at: datetime) -> tuple[str, ...]:
+    """See ``ports.Store.put_authorizations``."""
+    return tuple(_put(connection, authorization, raw, at) for authorization, raw in entries)
+
+
+def _put(connection: sa.Connection, authorization: Authorization, raw: str, at: datetime) -> str:
+    table = AUTHORIZATION_ON_FILE
+    document = _ENCODE(authorization)
+    same = sa.and_(table.c.source == authorization.source, table.c.number == authorization.number)
+    before = connection.execute(sa.select(table.c.document).where(same)).scalar()
+    if before == document:
+        return "unchanged"
+    row = {
+        "source": authorization.source,
+        "number": authorization.number,
+        "member_id": authorization.member_id,
+        "status": authorization.status,
+        "document": document,
+        "raw": raw,
+        "changed": microseconds(at),
+    }
+    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table).values(row)
+    news = {name: value for name, value in row.items() if name not in {"source", "number"}}
+    connection.execute(insert.on_conflict_do_update(index_elements=["source", "number"], set_=news))
+    return "added" if before is None else "changed"
