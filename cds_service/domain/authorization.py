@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
+from fractions import Fraction
 
 import msgspec
+
+from cds_service.domain.determination import DoseResult
+from cds_service.domain.order import Order, OrderKind
 
 
 class Authorization(msgspec.Struct, frozen=True):
@@ -24,3 +28,70 @@ class Authorization(msgspec.Struct, frozen=True):
     quantity: str = ""
     due: str = ""  # when a pending one is to be answered, ISO instant
     source: str = "import"
+
+
+class OnFile(msgspec.Struct, frozen=True):
+    """What is on file for one order."""
+
+    granted: Authorization | None = None  # in force, and covers the order
+    pending: Authorization | None = None  # a request of ours that waits for a decision
+
+
+NOTHING_ON_FILE = OnFile()
+
+
+def look_up(authorizations: Sequence[Authorization], order: Order, dose: Sequence[DoseResult], as_of: date) -> OnFile:
+    """Find what covers ``order`` among all authorizations of its member; of several, the one that ends last.
+
+    ``dose``: the dose results of the order. A pending request counts only where nothing is granted.
+    """
+    if not authorizations:
+        return NOTHING_ON_FILE
+    granted = [each for each in authorizations if each.status == "active" and _covers(each, order, dose, as_of)]
+    if granted:
+        return OnFile(granted=max(granted, key=_ends))
+    pending = [each for each in authorizations if each.status == "pending" and _speaks_of(each, order)]
+    return OnFile(pending=max(pending, key=_ends)) if pending else NOTHING_ON_FILE
+
+
+def allows(authorization: Authorization, ingredient: str, daily: Fraction | None) -> bool:
+    """Whether a daily amount (mg/d) keeps to the authorization; an unreadable limit, or unknown amount, does not."""
+    stated = authorization.max_daily.get(ingredient)
+    if stated is None:
+        return True
+    limit = daily_limit(stated)
+    return limit is not None and daily is not None and daily <= limit
+
+
+def daily_limit(stated: str) -> Fraction | None:
+    """An amount such as "15 mg/d" in mg/d; None for anything else."""
+    number, _, unit = stated.partition(" ")
+    if unit != "mg/d":
+        return None
+    try:
+        return Fraction(number)
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def _covers(authorization: Authorization, order: Order, dose: Sequence[DoseResult], as_of: date) -> bool:
+    in_period = authorization.start <= as_of and (authorization.end is None or as_of <= authorization.end)
+    if not in_period or not _speaks_of(authorization, order):
+        return False
+    return all(allows(authorization, each.ingredient, each.daily) for each in dose)
+
+
+def _speaks_of(authorization: Authorization, order: Order) -> bool:
+    """Same drugs and route; a service or device by one of its codes."""
+    if order.kind is not OrderKind.DRUG:
+        return any(code.code in authorization.codes for code in order.codes)
+    if order.solution is None or order.route is None:
+        return False
+    names = [part.name for part in order.solution.drugs()]
+    if not names or None in names or authorization.route not in {"", order.route.value}:
+        return False
+    return not authorization.drugs or set(names) == set(authorization.drugs)
+
+
+def _ends(authorization: Authorization) -> date:
+    return authorization.end or date.max
