@@ -81,8 +81,10 @@ def _by_prescriber(chart: Chart, response: Resource, pairs: tuple[tuple[str, Val
     if type(author) is not dict:
         return False
     name = chart.normal(author) or ""
-    kind = name.rsplit("/", 2)[-2] if "/" in name else word(author.get("type"))
-    return kind in _PRESCRIBER_TYPES
+    if "/" in name:
+        return name.rsplit("/", 2)[-2] in _PRESCRIBER_TYPES
+    resource = chart.resolve(author, response)
+    return (resource.get("resourceType") if resource else author.get("type")) in _PRESCRIBER_TYPES
 
 
 def _electronically_signed(response: Resource) -> bool:

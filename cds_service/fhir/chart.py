@@ -1,7 +1,7 @@
 """All resources of one call behind one gate: only the patient of the call gets through (reliability rows 65-75).
 
-Drafts, prefetch and what was read from the EHR go in; resources by type, what could be seen how completely, and what
-was left out come out. No rule runs before this.
+Drafts, prefetch and what was read from the EHR go in; resources by type, how completely each type could be seen, and
+what was left out come out. No rule runs before this.
 """
 
 from __future__ import annotations
@@ -13,27 +13,16 @@ import msgspec
 
 from cds_service.domain.record import Availability
 from cds_service.errors import PatientMismatch
-from cds_service.fhir.concepts import codings, dicts, word
+from cds_service.fhir import bundles, patient_gate
 from cds_service.fhir.references import contained, host_of, normal
 
 Resource = dict[str, Any]
 
-# Types that speak of no patient (reliability 1.2): they pass the gate as they are.
-_WITHOUT_PATIENT = frozenset({
-    "Medication", "Organization", "Practitioner", "PractitionerRole", "Location", "Questionnaire", "Substance",
-    "HealthcareService", "Endpoint", "InsurancePlan", "ValueSet", "CodeSystem", "Library", "PlanDefinition",
-    "ActivityDefinition",
-})  # fmt: skip
-_PATIENT_ELEMENTS = {"Coverage": "beneficiary", "Device": "patient", "AllergyIntolerance": "patient"}
-_READ_TYPES = frozenset({"Patient", "Encounter"})  # asked for by id, so one bare resource is the whole answer
-_ERRONEOUS = {"entered-in-error": "entered_in_error", "refuted": "refuted"}
-_NOT_HIDING = frozenset(_ERRONEOUS.values())  # leaving these out hides nothing that could count
-# Issue codes by which a server says that a search result is not the whole one.
-_INCOMPLETE = frozenset({"incomplete", "suppressed", "too-costly", "timeout", "forbidden", "throttled", "exception"})
-
 _COMPLETE, _PARTIAL = Availability.COMPLETE, Availability.PARTIAL
 _NOT_READABLE, _NOT_ASKED = Availability.NOT_READABLE, Availability.NOT_ASKED
+_READ_TYPES = frozenset({"Patient", "Encounter"})  # asked for by id, so one bare resource is the whole answer
 _BY_FETCH = {"complete": _COMPLETE, "absent": _COMPLETE, "partial": _PARTIAL}
+_NOT_HIDING = frozenset({patient_gate.ENTERED_IN_ERROR, patient_gate.REFUTED})  # what could never count is not missed
 
 
 class Read(Protocol):
@@ -53,7 +42,8 @@ class Read(Protocol):
 class Dropped(msgspec.Struct, frozen=True):
     """One resource that was left out; no id, so it may go to logs and metrics.
 
-    ``reason``: ``other_patient``, ``patient_unknown``, ``entered_in_error``, ``refuted``, ``malformed``.
+    ``type`` is one of the wanted types or ``other``; ``reason`` is ``other_patient``, ``patient_unknown``,
+    ``entered_in_error``, ``refuted`` or ``malformed``.
     """
 
     type: str
@@ -63,7 +53,7 @@ class Dropped(msgspec.Struct, frozen=True):
 class Draft(msgspec.Struct, frozen=True):
     """One resource of ``context.draftOrders``; ``bound`` False where its subject is not known to be the patient."""
 
-    reference: str  # "MedicationRequest/draft-1"
+    reference: str  # "MedicationRequest/draft-1"; fullUrl or "Type/#n" where it has no id
     resource: Resource
     bound: bool = True
 
@@ -74,12 +64,12 @@ class Chart(msgspec.Struct, frozen=True):
     patient_id: str
     host: str | None
     drafts: tuple[Draft, ...]
-    resources: Mapping[str, tuple[Resource, ...]]
+    resources: Mapping[str, Sequence[Resource]]
     index: Mapping[str, Resource]
     availability: Mapping[str, Availability]
     dropped: tuple[Dropped, ...] = ()
 
-    def of(self, kind: str) -> tuple[Resource, ...]:
+    def of(self, kind: str) -> Sequence[Resource]:
         """Stored resources of one type: neither drafts nor their stored copies."""
         return self.resources.get(kind, ())
 
@@ -121,7 +111,7 @@ def build_chart(
 
     Args:
         patient_id: ``context.patientId``.
-        fhir_server: the EHR's base URL; None: taken from the drafts' own absolute URLs, if any.
+        fhir_server: the EHR's base URL; None: its host is taken from the drafts' own absolute URLs, if any.
         drafts: resource and ``fullUrl`` ("" when absent) of each entry of ``context.draftOrders``.
         prefetch: answers by our own key; null means known to be absent, a missing key means not answered.
         fetched: what was read from the EHR, by the same keys.
@@ -130,79 +120,82 @@ def build_chart(
     Raises:
         PatientMismatch: the Patient, a draft or a Coverage is another patient's (rows 65-67, 70, 71).
     """
-    filing = _Filing(patient_id, fhir_server, drafts)
+    filing = _Filing(patient_id, fhir_server, drafts, frozenset(wanted.values()))
     filing.file_drafts(drafts)
     for key, kind in wanted.items():
         filing.file_key(key, kind, prefetch, fetched)
     return filing.chart()
 
 
+def source(resource: Resource) -> str:
+    """``Type/id`` of a stored resource, as evidence names it."""
+    return f"{resource.get('resourceType')}/{resource.get('id', '')}"
+
+
 class _Filing:
     """One pass over the resources of one call."""
 
-    def __init__(self, patient_id: str, fhir_server: str | None, drafts: Sequence[tuple[Resource, str]]) -> None:
+    def __init__(
+        self, patient_id: str, server: str | None, drafts: Sequence[tuple[Resource, str]], kinds: frozenset[str]
+    ) -> None:
         self.patient_id = patient_id
-        self.me = f"Patient/{patient_id}"
-        self.base = (fhir_server or "").rstrip("/") + "/"
-        self.host = host_of(fhir_server) or _host_of_drafts(drafts)
+        self.base = (server or "").rstrip("/") + "/"
+        self.host = host_of(server) or _host_of_drafts(drafts)
+        self.kinds = kinds
         self.drafts: list[Draft] = []
         self.draft_names: set[str] = set()
         self.resources: dict[str, list[Resource]] = {}
         self.index: dict[str, Resource] = {}
         self.availability: dict[str, Availability] = {}
         self.dropped: list[Dropped] = []
+        self.gate = patient_gate.PatientGate(patient_id, self.host, self.index)
 
     def chart(self) -> Chart:
-        for kind in {drop.type for drop in self.dropped if drop.reason not in _NOT_HIDING}:
-            if self.availability.get(kind) is _COMPLETE:
-                self.availability[kind] = _PARTIAL
+        for drop in self.dropped:
+            if drop.reason not in _NOT_HIDING and self.availability.get(drop.type) is _COMPLETE:
+                self.availability[drop.type] = _PARTIAL
         return Chart(
-            patient_id=self.patient_id,
-            host=self.host,
-            drafts=tuple(self.drafts),
-            resources={kind: tuple(held) for kind, held in self.resources.items()},
-            index=self.index,
-            availability=self.availability,
-            dropped=tuple(self.dropped),
+            self.patient_id,
+            self.host,
+            tuple(self.drafts),
+            self.resources,
+            self.index,
+            self.availability,
+            tuple(self.dropped),
         )
 
     def file_drafts(self, drafts: Sequence[tuple[Resource, str]]) -> None:
-        for resource, full_url in drafts:  # first all names, since a draft's subject may be another entry
+        for resource, full_url in drafts:  # all names first: a draft's subject may be another entry
             self.put(resource, full_url)
-        for resource, _ in drafts:
+        for number, (resource, full_url) in enumerate(drafts):
             kind = resource.get("resourceType", "")
-            whose = self.whose(kind, resource)
-            if whose == "other_patient" or (whose == "patient_unknown" and _by_identifier_only(resource)):
-                raise PatientMismatch(
-                    "an order is not for context.patientId", expression="context.draftOrders.entry.resource.subject"
-                )
-            name = f"{kind}/{resource.get('id', '')}"
+            refusal = self.gate.refusal(kind, resource)
+            if refusal == patient_gate.OTHER_PATIENT or (refusal and patient_gate.names_somebody(kind, resource)):
+                where = "context.draftOrders.entry.resource.subject"
+                raise PatientMismatch("an order is not known to be for context.patientId", expression=where)
+            name = f"{kind}/{resource['id']}" if "id" in resource else full_url or f"{kind}/#{number}"
             self.draft_names.add(name)
-            self.drafts.append(Draft(name, resource, not whose))
+            self.drafts.append(Draft(name, resource, not refusal))
 
     def file_key(self, key: str, kind: str, prefetch: Mapping[str, Any], fetched: Mapping[str, Read]) -> None:
-        state = _NOT_ASKED
-        if key in prefetch:
-            state = self.file_answer(key, kind, prefetch[key])
+        state = self.file_answer(key, kind, prefetch[key]) if key in prefetch else _NOT_ASKED
         read = fetched.get(key)
         if read is not None:
-            for resource in read.resources:
-                self.file(resource, "", kind)
-            now = _BY_FETCH.get(read.state, _NOT_READABLE)
-            # A page read after all completes what prefetch had begun; a read that failed takes nothing away.
-            state = _PARTIAL if now is _NOT_READABLE and state is _PARTIAL else now
-        before = self.availability.get(kind, _NOT_ASKED)
-        self.availability[kind] = state if before is _NOT_ASKED else _joint(before, state)
+            state = bundles.better(state, self.file_read(kind, read))
+        before = self.availability.get(kind)
+        self.availability[kind] = state if before is None else bundles.joint(before, state)
 
     def file_answer(self, key: str, kind: str, value: Any) -> Availability:
         """One prefetch answer; what it says of completeness (rows 74, 75; cds-hooks-crd 37-39)."""
         if value is None:
             return _COMPLETE
-        if type(value) is not dict:
-            return _NOT_READABLE
-        got = value.get("resourceType")
+        got = value.get("resourceType") if type(value) is dict else None
         if got == "Bundle":
-            return self.file_bundle(kind, value)
+            held = bundles.contents(value, kind)
+            for resource, full_url in held.resources:
+                self.file(resource, full_url, kind)
+            self.dropped.extend([Dropped(kind, patient_gate.MALFORMED)] * held.malformed)
+            return held.availability
         if got != kind:
             return _NOT_READABLE
         if kind == "Patient" and value.get("id") != self.patient_id:
@@ -210,44 +203,32 @@ class _Filing:
         self.file(value, "", kind)
         return _COMPLETE if kind in _READ_TYPES else _PARTIAL
 
-    def file_bundle(self, kind: str, bundle: Resource) -> Availability:
-        entries = bundle.get("entry")
-        if entries is None:
-            entries = []
-        if type(entries) is not list or (not entries and bundle.get("type") != "searchset"):
-            return _NOT_READABLE
-        state, matches = _COMPLETE, 0
-        for entry in entries:
-            resource = entry.get("resource") if type(entry) is dict else None
-            if type(resource) is not dict:
-                state = _PARTIAL
-                self.dropped.append(Dropped(kind, "malformed"))
-                continue
-            got = resource.get("resourceType")
-            if got == "OperationOutcome":
-                state = _worse(state, _outcome_state(resource))
-                continue
-            matches += got == kind
-            self.file(resource, entry.get("fullUrl"), kind)
-        if state is _NOT_READABLE:
-            return _PARTIAL if matches else _NOT_READABLE
-        return _PARTIAL if _goes_on(bundle, matches) else state
+    def file_read(self, kind: str, read: Read) -> Availability:
+        """What a read of the EHR gave (reliability F4-F13)."""
+        state = _BY_FETCH.get(read.state, _NOT_READABLE)
+        for resource in read.resources:
+            if resource.get("resourceType") == "OperationOutcome":
+                state = bundles.worse(state, bundles.outcome(resource))
+            else:
+                self.file(resource, "", kind)
+        return state
 
-    def file(self, resource: Any, full_url: Any, asked: str) -> None:
+    def file(self, resource: Resource, full_url: Any, asked: str) -> None:
         """Put one resource in its place, unless it is somebody else's, erroneous or already there."""
-        kind = resource.get("resourceType") if type(resource) is dict else None
+        kind = resource.get("resourceType")
         if type(kind) is not str:
-            self.dropped.append(Dropped(asked, "malformed"))
+            self.dropped.append(Dropped(asked, patient_gate.MALFORMED))
             return
-        why = self.whose(kind, resource) or _error(kind, resource)
-        if why:
-            if why == "other_patient" and kind == "Coverage":
+        reason = self.gate.refusal(kind, resource) or patient_gate.error(kind, resource)
+        if reason:
+            if kind == "Coverage" and reason == patient_gate.OTHER_PATIENT:
                 raise PatientMismatch("a Coverage is another patient's", expression="Coverage.beneficiary")
-            self.dropped.append(Dropped(kind if kind in _KNOWN else "other", why))
+            self.dropped.append(Dropped(kind if kind in self.kinds else "other", reason))
             return
-        name = f"{kind}/{resource.get('id', '')}"
-        if name in self.draft_names or (name in self.index and "id" in resource):
-            return
+        if "id" in resource:
+            name = f"{kind}/{resource['id']}"
+            if name in self.draft_names or name in self.index:
+                return
         self.put(resource, full_url)
         held = self.resources.get(kind)
         if held is None:
@@ -258,113 +239,22 @@ class _Filing:
     def put(self, resource: Resource, full_url: Any) -> None:
         """Make it findable by ``Type/id``, and by its full URL where that says something else."""
         name = f"{resource.get('resourceType')}/{resource.get('id')}"
-        if type(full_url) is str and full_url and full_url != self.base + name:
+        if full_url and type(full_url) is str and full_url != self.base + name:
             there = normal(full_url, self.host)
             if there is not None and there != name:
                 self.index.setdefault(there, resource)
-                if not full_url.startswith("urn:"):
-                    return  # it lives on another server, where the same id is another thing
+                if self.host is not None and not there.startswith("urn:"):
+                    return  # it lives on another host, where the same id is another thing
         if "id" in resource:
             self.index.setdefault(name, resource)
 
-    def whose(self, kind: str, resource: Resource) -> str:  # noqa: PLR0911 - one per row of the gate
-        """``""`` for this patient's or nobody's, else why it may not be used (rows 66-71)."""
-        if kind in _WITHOUT_PATIENT:
-            return ""
-        if kind == "Patient":
-            return "" if resource.get("id") == self.patient_id else "other_patient"
-        element = _PATIENT_ELEMENTS.get(kind)
-        reference = resource.get(element) if element else resource.get("subject", resource.get("patient"))
-        text = reference.get("reference") if type(reference) is dict else None
-        if text == self.me:
-            return ""
-        name = normal(text, self.host)
-        if name == self.me:
-            return ""
-        if name is None:
-            return "patient_unknown" if text is None else "other_patient"
-        if name.startswith("urn:"):
-            patient = self.index.get(name)
-            if patient is None:
-                return "patient_unknown"
-            return (
-                ""
-                if patient.get("resourceType") == "Patient" and patient.get("id") == self.patient_id
-                else "other_patient"
-            )
-        return "patient_unknown" if name.startswith("#") else "other_patient"
-
-
-_KNOWN = frozenset({
-    "Patient", "Encounter", "Coverage", "Condition", "MedicationRequest", "MedicationStatement", "MedicationDispense",
-    "MedicationAdministration", "Observation", "Procedure", "Device", "DeviceUseStatement", "AllergyIntolerance",
-    "QuestionnaireResponse", "ServiceRequest", "DeviceRequest",
-})  # fmt: skip
-
-
-def source(resource: Resource) -> str:
-    """``Type/id`` of a stored resource, as evidence names it."""
-    return f"{resource.get('resourceType')}/{resource.get('id', '')}"
-
 
 def _host_of_drafts(drafts: Iterable[tuple[Resource, str]]) -> str | None:
+    """Without fhirServer: the host of the first draft's own absolute URL, or of its subject's."""
     for resource, full_url in drafts:
-        host = host_of(full_url or None)
-        if host is None:
-            subject = resource.get("subject")
-            text = subject.get("reference") if type(subject) is dict else None
-            host = host_of(text) if type(text) is str else None
+        subject = resource.get("subject")
+        text = subject.get("reference") if type(subject) is dict else None
+        host = host_of(full_url) or host_of(text)
         if host is not None:
             return host
     return None
-
-
-def _by_identifier_only(resource: Resource) -> bool:
-    """A subject that names somebody by other means than a reference (row 71), or as a contained Patient."""
-    subject = resource.get("subject", resource.get("patient"))
-    return type(subject) is dict and ("identifier" in subject or "reference" in subject)
-
-
-def _error(kind: str, resource: Resource) -> str:
-    if resource.get("status") == "entered-in-error":
-        return "entered_in_error"
-    if kind in {"Condition", "AllergyIntolerance"}:
-        for coding in codings(resource.get("verificationStatus")):
-            why = _ERRONEOUS.get(word(coding.get("code")))
-            if why:
-                return why
-    return ""
-
-
-def _goes_on(bundle: Resource, matches: int) -> bool:
-    """There is more than these entries: a next link, or a total that they do not reach."""
-    for link in dicts(bundle.get("link")):
-        if link.get("relation") == "next":
-            return True
-    total = bundle.get("total")
-    return type(total) is int and total > matches
-
-
-def _outcome_state(outcome: Resource) -> Availability:
-    """What an OperationOutcome among search results says of them; warnings and hints say nothing."""
-    state = _COMPLETE
-    for issue in dicts(outcome.get("issue")):
-        if issue.get("severity") in {"error", "fatal"}:
-            return _NOT_READABLE
-        if issue.get("code") in _INCOMPLETE:
-            state = _PARTIAL
-    return state
-
-
-_RANK = {_COMPLETE: 0, _PARTIAL: 1, _NOT_READABLE: 2, _NOT_ASKED: 3}
-
-
-def _worse(one: Availability, other: Availability) -> Availability:
-    return one if _RANK[one] >= _RANK[other] else other
-
-
-def _joint(one: Availability, other: Availability) -> Availability:
-    """Two keys for one type: both whole, or only a part is seen."""
-    if _NOT_ASKED in {one, other}:
-        return one if other is _NOT_ASKED else other
-    return one if one is other else _PARTIAL

@@ -99,9 +99,13 @@ def choose(chart: Chart, coverages: Coverages, order: Resource) -> CoverageChoic
     ours = [held for held in coverages.all if held.payer == OURS]
     named = _insurance(chart, order)
     named_ours = [held for held in ours if held.reference in named]
+    in_force = [held for held in ours if held.active]
+    if named_ours and not any(held.active for held in named_ours):
+        # The order still names last year's Coverage of a membership that goes on.
+        members = {held.member_id for held in named_ours}
+        named_ours = [held for held in in_force if held.member_id in members and held.member_id] or named_ours
     if named_ours:
         return _best(named_ours, "order_names_it")
-    in_force = [held for held in ours if held.active]
     if in_force:
         return _best(in_force, "in_force")
     others = [held for held in coverages.all if held.payer != OURS]
@@ -121,10 +125,10 @@ def _best(candidates: list[CoverageFacts], why: str) -> CoverageChoice:
     first = min(_rank(held) for held in candidates)
     candidates = [held for held in candidates if _rank(held) == first]
     if len(candidates) > 1:
-        if len({held.member_id for held in candidates} | {""}) > 2 or not candidates[0].member_id:
+        if len({held.member_id for held in candidates if held.member_id}) > 1:
             evidence = tuple([held.evidence for held in candidates])
             return CoverageChoice("ambiguous", Program.UNKNOWN, why="several_members", evidence=evidence)
-        candidates.sort(key=lambda held: (held.end or date.max, held.reference), reverse=True)
+        candidates.sort(key=lambda held: (held.member_id, held.end or date.max, held.reference), reverse=True)
     chosen = candidates[0]
     same = all(held.program is chosen.program for held in candidates)
     return _choice(OURS, chosen, chosen.program if same else Program.UNKNOWN, why if same else "several_programs")
@@ -215,7 +219,8 @@ def _payor(chart: Chart, payor: Resource, coverage: Resource, payer: KnownPayer)
     if organization is not None and organization.get("resourceType") == "Organization":
         identifiers.extend(dicts(organization.get("identifier")))
         names.append(word(organization.get("name")))
-        names.extend(map(word, organization.get("alias") or ()))
+        alias = organization.get("alias")
+        names.extend(map(word, alias if type(alias) is list else ()))
     pairs = {(word(held.get("system")), word(held.get("value"))) for held in identifiers}
     if not pairs.isdisjoint(payer.identifiers):
         return OURS, "identifier"

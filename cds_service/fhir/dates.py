@@ -7,6 +7,8 @@ from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
 
+from cds_service.fhir.concepts import number
+
 _DAYS: dict[str, int | Fraction] = {
     "d": 1,
     "day": 1,
@@ -56,15 +58,15 @@ def last_day(start: date | None, duration: Any) -> date | None:
     """
     if start is None or type(duration) is not dict:
         return None
-    value, unit = duration.get("value"), duration.get("code") or duration.get("unit")
-    if value is None or type(value) is bool or type(value) is str or value <= 0 or type(unit) is not str:
+    value, unit = number(duration.get("value")), duration.get("code") or duration.get("unit")
+    if value is None or value <= 0 or type(unit) is not str:
         return None
     try:
         if unit in _MONTHS:
-            months = Fraction(value) * _MONTHS[unit]
+            months = value * _MONTHS[unit]
             return _after_months(start, int(months)) - timedelta(days=1) if months.denominator == 1 else None
         if unit in _DAYS:
-            days = Fraction(value) * _DAYS[unit]
+            days = value * _DAYS[unit]
             return start + timedelta(days=max(-(-days.numerator // days.denominator) - 1, 0))
     except (OverflowError, ValueError):
         return None

@@ -193,9 +193,11 @@ def _intolerance(resource: Resource) -> Intolerance:
 def _service_orders(chart: Chart, dropped: list[tuple[str, str]]) -> tuple[ServiceOrder, ...]:
     found: list[ServiceOrder] = []
     kinds = ("ServiceRequest", "DeviceRequest")
-    stored = [(resource, False) for kind in kinds for resource in chart.of(kind)]
-    drafts = [(draft.resource, True) for draft in chart.drafts if draft.resource.get("resourceType") in kinds]
-    for resource, draft in drafts + stored:
+    drafts = [(held.reference, held.resource, True) for held in chart.drafts]
+    stored = [(source(resource), resource, False) for kind in kinds for resource in chart.of(kind)]
+    for name, resource, draft in drafts + stored:
+        if resource.get("resourceType") not in kinds:
+            continue
         if resource.get("doNotPerform") is True:
             dropped.append((resource["resourceType"], "do_not_perform"))
             continue
@@ -205,7 +207,7 @@ def _service_orders(chart: Chart, dropped: list[tuple[str, str]]) -> tuple[Servi
             code = device.get("type") if device else None
         active = draft or (resource.get("status") == "active" and resource.get("intent") not in _WISHES)
         when = day(resource.get("authoredOn"))
-        found.append(ServiceOrder(source(resource), codes(code), label(code), draft, active, when))
+        found.append(ServiceOrder(name, codes(code), label(code), draft, active, when))
     return tuple(found)
 
 

@@ -21,9 +21,9 @@ _CONTAINED = re.compile(r"#[A-Za-z0-9_.\-]{1,256}")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-def host_of(url: str | None) -> str | None:
+def host_of(url: Any) -> str | None:
     """``host`` or ``host:port`` of an http or https URL, lower case, default ports left out; None: no such URL."""
-    if url is None or not url.startswith(("http://", "https://")):
+    if type(url) is not str or not url.startswith(("http://", "https://")):
         return None
     try:
         parts = urlsplit(url)

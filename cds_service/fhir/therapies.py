@@ -19,6 +19,10 @@ from cds_service.fhir.systems import SNOMED, STATUS_CHANGED
 _PROPOSALS = frozenset({"proposal", "plan", "option"})
 _NOT_DISPENSED = frozenset({"preparation", "cancelled", "declined", "on-hold"})
 _UNIT_WORDS = {"s": "s", "min": "min", "h": "h", "d": "day", "wk": "week", "mo": "month", "a": "year"}
+# Coded timings that fix the times of day; a site's own words may say "as needed" and prove nothing.
+_TIMING_CODES = frozenset({
+    "BID", "TID", "QID", "AM", "PM", "QD", "QOD", "BED", "WK", "MO", "Q1H", "Q2H", "Q3H", "Q4H", "Q6H", "Q8H", "Q12H",
+})  # fmt: skip
 _TIMES = {1: "once", 2: "twice"}
 TRANSDERMAL = Code(SNOMED, "45890007")
 
@@ -247,9 +251,9 @@ def _schedule(dosage: Resource, routes: tuple[Code, ...]) -> str:
             said = _frequency(repeat)
             if said:
                 return said
-        said = label(timing.get("code"))
-        if said:
-            return said
+        for code in codes(timing.get("code")):
+            if code.code.upper() in _TIMING_CODES:
+                return code.code.upper()
     for rate in dicts(dosage.get("doseAndRate")) or (dosage,):
         if "rateQuantity" in rate or "rateRatio" in rate or "rateRange" in rate:
             return "continuous"
