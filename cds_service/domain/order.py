@@ -88,3 +88,5 @@ class Order(msgspec.Struct, frozen=True):
     requester: str = ""
     patient_bolus: bool = False
     flags: tuple[tuple[str, str], ...] = ()  # (flag code, subject) found while reading: non_ucum_unit, ...
+    intent: str = ""
+    prohibited: bool = False  # an order not to give it

@@ -1,0 +1,57 @@
+"""By which route an order goes in: codes first, whole words second, nothing guessed (guideline analysis 3.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cds_service.domain.vocabulary import RouteGroup, Vocabulary
+from cds_service.fhir.solutions import Resource, codes_of, members_of, text_of
+
+NEURAXIAL = (RouteGroup.INTRATHECAL, RouteGroup.EPIDURAL, RouteGroup.INTRASPINAL)
+
+
+def read_route(resource: Resource, vocabulary: Vocabulary) -> tuple[RouteGroup | None, bool, str]:
+    """Route group of a MedicationRequest, whether one is given but not understood, and its text."""
+    dosages = members_of(resource, "dosageInstruction")
+    return order_route([d["route"] for d in dosages if type(d) is dict and "route" in d], vocabulary)
+
+
+def order_route(stated: list[Any], vocabulary: Vocabulary) -> tuple[RouteGroup | None, bool, str]:
+    """One route for the whole order: a neuraxial one before any other; two different ones are "intraspinal"."""
+    if not stated:
+        return None, False, ""
+    if len(stated) == 1:
+        group = route_group(stated[0], vocabulary)
+        return group, group is None, text_of(stated[0])
+    groups = [(group, route) for route in stated if (group := route_group(route, vocabulary)) is not None]
+    neuraxial = [(group, route) for group, route in groups if group in NEURAXIAL]
+    if len({group for group, _ in neuraxial}) > 1:
+        return RouteGroup.INTRASPINAL, False, " / ".join(dict.fromkeys(text_of(route) for _, route in neuraxial))
+    chosen = (neuraxial or groups)[:1]
+    if not chosen:
+        return None, True, text_of(stated[0])
+    return chosen[0][0], False, text_of(chosen[0][1])
+
+
+def route_group(concept: Any, vocabulary: Vocabulary) -> RouteGroup | None:
+    """By code, else by the whole text; None when neither is known or two codes disagree."""
+    if type(concept) is not dict:
+        return None
+    found: RouteGroup | None = None
+    for code in codes_of(concept):
+        group = vocabulary.routes.get(code)
+        if group is not None and found is not None and group is not found:
+            return None
+        found = group or found
+    if found is not None:
+        return found
+    words = [
+        concept.get("text"),
+        *(coding.get("display") for coding in members_of(concept, "coding") if type(coding) is dict),
+    ]
+    for word in words:
+        if type(word) is str:
+            group = vocabulary.route_words.get(" ".join(word.lower().split()))
+            if group is not None:
+                return group
+    return None
