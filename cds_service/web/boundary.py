@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from cds_service.errors import Overloaded
-from cds_service.web.call_note import ACCEPTED, NOTE, REQUEST_ID, CallNote
+from cds_service.web.call_note import ACCEPTED, NOTE, REQUEST_ID, CallNote, queued
 from cds_service.web.log_lines import Line, LineWriter
 from cds_service.web.metrics import Metrics
 from cds_service.web.outcomes import refusal
@@ -23,14 +22,11 @@ SILENT = frozenset({"/livez", "/readyz", "/metrics"})
 HOOK_PATH = "/cds-services/"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-# When the request that this thread answers was complete, by the monotonic clock; set by the gunicorn worker.
-queued = threading.local()
-
 
 class Boundary:
     """Wraps the Flask application."""
 
-    def __init__(  # noqa: PLR0913 - each is one outside thing, named
+    def __init__(
         self,
         application: WSGIApplication,
         *,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 NOTE = "cds.note"
 ACCEPTED = "cds.accepted"
 REQUEST_ID = "cds.request_id"
+
+# When the request that this thread answers was complete, by the monotonic clock; set by the gunicorn worker, which
+# starts before the application and cannot reach the WSGI environment.
+queued = threading.local()
 
 
 class CallNote:

@@ -30,7 +30,7 @@ class DeterminationReads(Protocol):
         """The document stored under this id."""
         ...
 
-    def log_access(self, reader: str, ident: str, *, found: bool, at: datetime) -> None:
+    def note_access(self, reader: str, action: str, record: str, at: datetime) -> None:
         """Write down who asked for what."""
         ...
 
@@ -53,7 +53,7 @@ def blueprint(store: DeterminationReads, clock: Now, readers: Mapping[str, str])
         reader = _reader(request.headers.get("Authorization", ""), readers)
         document = store.determination(ident) if _ID.fullmatch(ident) else None
         if _ID.fullmatch(ident):  # other text is not written down: it is no id of ours and might be about a patient
-            store.log_access(reader, ident, found=document is not None, at=clock.now())
+            store.note_access(reader, "read" if document is not None else "read_unknown", ident, clock.now())
         if document is None:
             raise NotFound("no such determination")
         return api(document)

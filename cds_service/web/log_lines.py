@@ -52,7 +52,7 @@ class LineWriter:
     """Collects lines and writes them in batches to a file descriptor."""
 
     def __init__(self, descriptor: int = 2, bound: int = BOUND, pause: float = PAUSE_SECONDS) -> None:
-        """Starts no thread: threads do not survive the fork of a worker. The first line does."""
+        """Starts no thread yet; the first line does, in each process anew."""
         self._descriptor = descriptor
         self._bound = bound
         self._pause = pause
@@ -63,6 +63,14 @@ class LineWriter:
         self._start_lock = threading.Lock()
         self._stop = threading.Event()
         self._encode = msgspec.json.Encoder().encode
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """In a new process: the thread stayed behind, and what it had not written yet it will write there."""
+        self._lines.clear()
+        self._dropped = 0
+        self._thread = None
+        self._start_lock = threading.Lock()
 
     def put(self, line: Line) -> None:
         """Queue one line; never blocks."""

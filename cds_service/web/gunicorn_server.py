@@ -1,0 +1,127 @@
+"""``cds-service serve``: gunicorn with our worker, our log lines, and a drain on SIGTERM."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from cds_service.errors import ConfigurationError
+from cds_service.settings import Settings
+from cds_service.web.log_lines import LineWriter, capture_logging
+
+APPLICATION_CANNOT_LOAD = 4  # gunicorn's arbiter stops for good at this exit status of a worker
+MAX_HEADER_FIELD = 16_640  # a long but legal token, with its header name
+WORKER_CONNECTIONS = 1_000
+
+log_writer = LineWriter()
+
+
+class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own messages as our log lines."""
+
+    def setup(self, cfg: Any) -> None:
+        """Send them through the logging module, which goes to the line writer."""
+        super().setup(cfg)
+        for logger in (self.error_log, self.access_log):
+            logger.handlers[:] = []
+        self.error_log.propagate = True
+        self._access_log_enabled = False
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """One listening socket and its worker processes. The application is built in each worker, after the fork."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Any]) -> None:
+        self._settings = settings
+        self._load = load
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Settings of gunicorn."""
+        settings = self._settings
+        values = {
+            "bind": [f"{bracketed(settings.host)}:{settings.port}"],
+            "workers": settings.workers,
+            "threads": settings.threads,
+            "worker_class": "cds_service.web.gunicorn_worker.WholeRequestWorker",
+            "worker_connections": WORKER_CONNECTIONS,
+            "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108 - heartbeat files must not touch a disk
+            "preload_app": False,
+            "graceful_timeout": settings.drain_seconds,
+            "timeout": 60,
+            "control_socket_disable": True,  # it would be a second way in, and a file in the home directory
+            "keepalive": 15,
+            "backlog": 2048,
+            "limit_request_field_size": MAX_HEADER_FIELD,
+            "logger_class": JsonLogger,
+            "loglevel": settings.log_level,
+            "proc_name": "cds-service",
+            "worker_exit": _worker_exit,
+            "child_exit": _child_exit,
+        }
+        for name, value in values.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The WSGI application; a configuration that cannot be used ends the server with its complaints."""
+        try:
+            return self._load()
+        except ConfigurationError as error:
+            sys.stderr.write(f"{error.diagnostics}\n")
+            sys.stderr.flush()
+            log_writer.close()
+            os._exit(APPLICATION_CANNOT_LOAD)
+
+
+def serve(settings: Settings, load: Callable[[], Any]) -> None:
+    """Run until SIGTERM or SIGINT. Raises ConfigurationError when the port is taken."""
+    refuse_taken_port(settings.host, settings.port)
+    directory = tempfile.mkdtemp(prefix="cds-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # noqa: TID251 - how prometheus_client is told, before its import
+    capture_logging(log_writer, settings.log_level)
+    if settings.insecure_dev:
+        logging.getLogger(__name__).warning("INSECURE DEVELOPMENT MODE: plain http and loopback servers are accepted")
+    try:
+        Server(settings, load).run()
+    finally:
+        log_writer.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Raise ConfigurationError with a way out when something listens there already."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                text = f"port {port} on {host} is taken; choose another with --port N or CDS_PORT=N"
+                raise ConfigurationError(text, expression="CDS_PORT") from None
+            raise ConfigurationError(f"cannot listen on {host} port {port}", expression="CDS_HOST") from None
+
+
+def bracketed(host: str) -> str:
+    """An IPv6 address as URLs and gunicorn want it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _worker_exit(_server: Any, _worker: Any) -> None:
+    log_writer.close()
+
+
+def _child_exit(_server: Any, worker: Any) -> None:
+    from prometheus_client import multiprocess  # noqa: PLC0415 - the master needs it only when a worker has gone
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
