@@ -31,13 +31,13 @@ def day(value: Any, *, last: bool = False) -> date | None:  # noqa: PLR0911 - on
         return None
     try:
         if len(value) >= 10:
-            if len(value) > 10 and value[10] != "T":
+            if value[4] != "-" or value[7] != "-" or (len(value) > 10 and value[10] != "T"):
                 return None
             return date.fromisoformat(value[:10])
-        if len(value) == 7 and value[4] == "-":
+        if len(value) == 7 and value[4] == "-" and value[5:].isdigit():
             year, month = int(value[:4]), int(value[5:])
             return date(year, month, monthrange(year, month)[1] if last else 1)
-        if len(value) == 4:
+        if len(value) == 4 and value.isdigit():
             return date(int(value), 12, 31) if last else date(int(value), 1, 1)
     except ValueError:
         return None

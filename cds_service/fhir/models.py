@@ -19,7 +19,7 @@ def complaints(resource: Mapping[str, Any]) -> tuple[str, ...]:
     kind = resource.get("resourceType")
     try:
         model = get_fhir_model_class(str(kind))
-    except KeyError:
+    except ValueError:
         return ("resourceType: not a type of FHIR R4B",)
     try:
         model.model_validate(dict(resource))
