@@ -11,9 +11,13 @@ from cds_service.ports import Authorization, FeedbackCount, FeedbackEntry, Invoc
 
 
 class MemoryStore:
-    """``ports.Store`` in dictionaries, behind one lock. Held to the same contract suite as the SQL store."""
+    """``ports.Store`` in dictionaries, behind one lock; held to the same contract suite as the SQL store.
 
-    def __init__(self) -> None:
+    It remembers at least the latest ``calls`` calls, never more than twice as many: a process that runs for days must not fill its memory with them.
+    """
+
+    def __init__(self, calls: int = 1000) -> None:
+        self._most = calls
         self._lock = threading.Lock()
         self._invocations: list[Invocation] = []
         self._by_jti: dict[tuple[str, str], Invocation] = {}
@@ -45,6 +49,13 @@ class MemoryStore:
             self._by_jti[invocation.client, invocation.jti] = invocation
         call = (invocation.client, invocation.hook_instance, invocation.request_digest)
         self._by_call.setdefault(call, []).append(invocation)
+        if len(self._invocations) > 2 * self._most:
+            self._rebuild(self._invocations[-self._most :])
+
+    def _rebuild(self, left: Sequence[Invocation]) -> None:
+        self._invocations, self._by_jti, self._by_call = [], {}, {}
+        for invocation in left:
+            self._keep(invocation)
 
     def authorizations(self, member_id: str) -> Sequence[Authorization]:
         """See ``ports.Store``."""
@@ -147,10 +158,7 @@ class MemoryStore:
     def _erase_invocations(self, before: datetime, most: int) -> int:
         old = sorted((kept for kept in self._invocations if kept.received < before), key=lambda kept: kept.received)
         gone = {kept.id for kept in old[:most]}
-        left = [kept for kept in self._invocations if kept.id not in gone]
-        self._invocations, self._by_jti, self._by_call = [], {}, {}
-        for invocation in left:
-            self._keep(invocation)
+        self._rebuild([kept for kept in self._invocations if kept.id not in gone])
         return len(gone)
 
     def _erase_accesses(self, before: datetime, most: int) -> int:
