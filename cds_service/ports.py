@@ -10,6 +10,7 @@ import msgspec
 
 from cds_service.clients import ClientProfile
 from cds_service.domain.authorization import Authorization as Authorization  # noqa: PLC0414 - re-export for the adapters
+from cds_service.domain.feedback import FeedbackEntry as FeedbackEntry  # noqa: PLC0414 - re-export for the adapters
 
 
 class Clock(Protocol):
@@ -100,18 +101,6 @@ class Recalled(msgspec.Struct, frozen=True):
     status: int
     by: str  # "jti" | "hookInstance"
     outcome: str = "full"  # as in Invocation
-
-
-class FeedbackEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a feedback call."""
-
-    card: str
-    outcome: str  # accepted | overridden
-    when: datetime
-    suggestions: tuple[str, ...] = ()
-    reason_system: str = ""
-    reason_code: str = ""
-    comment: str = ""  # may hold PHI: stored, never logged
 
 
 class FeedbackCount(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ import re
 import unicodedata
 
 _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9 ,;%()-]|/(?!/))*|\d{4}(?:-\d\d){0,2}")
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>#+!|~&$=]")
-_LINE_START = re.compile(r"^(?=[-:.)])|^(\d+)(?=[.)])")
+_MARKUP = re.compile(r"[\\`*_\[\]<>|~&]")
+_LINE_START = re.compile(r"^(?=[-+=#:.)])|^(\d+)(?=[.)])")
 # Linkifiers work on the parsed text, where a backslash is gone: only a character in between stops them.
 _HOST = re.compile(r"(?i)(?:\.(?=[^\W\d_])|www(?=\.))")
 _SCHEME = re.compile(r"(?<=[A-Za-z]):(?=\S)")
