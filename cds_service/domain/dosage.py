@@ -12,7 +12,7 @@ from fractions import Fraction
 import msgspec
 
 from cds_service.domain.order import Contribution, Part
-from cds_service.domain.quantity import MASS_RATE, Amount, decimal_text
+from cds_service.domain.quantity import MASS_RATE, Amount, above, decimal_text
 from cds_service.domain.vocabulary import RouteGroup
 
 _NOTHING = Fraction(0)
@@ -125,7 +125,7 @@ def _share(drug: Drug, instruction: Instruction) -> _Share:
     if instruction.cap is None:
         return _Share(computed, tuple(steps))
     cap = _in_mg(drug, instruction.cap, steps)
-    if cap is not None and (computed is None or cap < computed):
+    if cap is not None and (computed is None or above(computed, cap)):
         steps.append(f"at most {_mg(cap)}")
         return _Share(cap, tuple(steps))
     return _Share(computed, tuple(steps))

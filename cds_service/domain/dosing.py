@@ -12,7 +12,7 @@ from cds_service.domain.determination import DoseAssessment, DoseResult, Flag, V
 from cds_service.domain.dosage import drugs_of
 from cds_service.domain.limits import DoseTable, Limit
 from cds_service.domain.order import Order, OrderKind
-from cds_service.domain.quantity import decimal_text
+from cds_service.domain.quantity import above, decimal_text
 from cds_service.domain.vocabulary import RouteGroup
 
 NOT_RUNNING = frozenset({"on-hold", "stopped", "completed", "cancelled", "entered-in-error"})
@@ -38,15 +38,15 @@ def assess(order: Order, alongside: Sequence[Order], table: DoseTable) -> DoseAs
     """
     if order.solution is None or order.prohibited or order.kind is not OrderKind.DRUG:
         return DoseAssessment(())
-    counted, unclear = _counted(order, alongside) if alongside else ((), ())
+    others = _counted(order, alongside) if alongside else ((), ())
     applies = table_applies(order.route, table.routes)
     results = []
     flags = [Flag(code, subject) for code, subject in order.flags]
     for drug in drugs_of(order.solution.parts):
         limit = table.rows.get(drug.name, _NO_LIMIT)
-        result = _result(order, drug.name, drug.concentration, limit, applies, (counted, unclear), table)
+        result = _result(order, drug.name, drug.concentration, limit, applies, others, table)
         results.append(result)
-        flags.extend(_flags_of(result, counted))
+        flags.extend(_flags_of(result, others[0]))
     return DoseAssessment(tuple(results), tuple(dict.fromkeys(flags)))
 
 
@@ -163,7 +163,7 @@ def _cumulated(
             orders.append(other.source)
             steps.append(f"{other.source}: intraspinal, it is not said whether it adds to this")
             daily = None
-    if daily is None and known > 0 and len(orders) > 1:
+    if daily is None and known.numerator > 0 and len(orders) > 1:
         steps.append(f"at least {decimal_text(known)} mg/d")
     return tuple(orders), daily, known, steps
 
@@ -189,8 +189,8 @@ def _verdict(value: Fraction | None, known: Fraction, limit: Fraction | None, ap
     if applies is None:
         return Verdict.CANNOT_BE_DETERMINED
     if value is not None:
-        return Verdict.EXCEEDS if value > limit else Verdict.WITHIN
-    return Verdict.EXCEEDS if known > limit else Verdict.CANNOT_BE_DETERMINED
+        return Verdict.EXCEEDS if above(value, limit) else Verdict.WITHIN
+    return Verdict.EXCEEDS if above(known, limit) else Verdict.CANNOT_BE_DETERMINED
 
 
 def _looks_mistaken(

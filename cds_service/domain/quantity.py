@@ -143,6 +143,11 @@ def _piece(text: str, aliases: Mapping[str, str]) -> str | None:
     return None
 
 
+def above(value: Fraction, limit: Fraction) -> bool:
+    """``value > limit``, without the type questions that Fraction's own comparison asks each time."""
+    return value.numerator * limit.denominator > limit.numerator * value.denominator
+
+
 def decimal_text(value: Fraction) -> str:
     """A decimal string: terminating values in full, others rounded half-even to 12 places (contract: determination).
 

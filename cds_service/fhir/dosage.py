@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from cds_service.domain.dosage import Instruction
-from cds_service.domain.quantity import MASS, MASS_RATE, VOLUME, VOLUME_RATE, Amount, amount_text
+from cds_service.domain.quantity import BASE_TEXT, MASS, MASS_RATE, VOLUME, VOLUME_RATE, Amount, amount_text
 from cds_service.domain.vocabulary import RouteGroup, Vocabulary
 from cds_service.fhir.quantities import ABSENT, Reading, read_high_end, read_quantity, read_ratio
 from cds_service.fhir.timings import Schedule, read_timing
@@ -14,6 +14,7 @@ from cds_service.fhir.timings import Schedule, read_timing
 UNUSUAL = "dose_shape_unusual"
 
 _RATES = (MASS_RATE, VOLUME_RATE)
+_WRITTEN = {dimension: f" {BASE_TEXT[dimension]}" for dimension in _RATES}
 _PER_DAY = {MASS: MASS_RATE, VOLUME: VOLUME_RATE}
 _NOT_A_RATE = "not an amount per time"
 _NOT_A_DOSE = "neither a mass nor a volume"
@@ -69,6 +70,8 @@ def _cap(dosage: dict[str, Any], vocabulary: Vocabulary) -> tuple[Amount | None,
 
 def _per_day(amount: Amount) -> Amount:
     """The same rate, written per day."""
+    if amount.text.endswith(_WRITTEN[amount.dimension]):
+        return amount
     return Amount(amount.value, amount.dimension, amount_text(amount.value, amount.dimension))
 
 
@@ -111,7 +114,7 @@ class _Entry:
             self._by_segment(amount, schedule)
         else:
             self.daily = _per_day(amount)
-            if self.daily.text != amount.text:
+            if self.daily is not amount:
                 self.steps = (_worked(amount),)
 
     def _by_segment(self, rate: Amount, schedule: Schedule) -> None:

@@ -121,7 +121,7 @@ def _contributions(medicine: Medicine, instructions: list[Instruction]) -> tuple
 def _flags(medicine: Medicine, instructions: list[Instruction], source: str) -> tuple[tuple[str, str], ...]:
     """Flags by drug where one is named, else by the order."""
     codes = [flag for instruction in instructions for flag in instruction.flags]
-    if not codes and not medicine.flags and not any(instruction.cap for instruction in instructions):
+    if not codes and not medicine.flags and all(instruction.cap is None for instruction in instructions):
         return ()
     drugs = drugs_of(medicine.solution.parts) if medicine.solution is not None else ()
     if any(not drug.alone for drug in drugs) and any(

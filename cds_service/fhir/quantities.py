@@ -54,7 +54,7 @@ def read_quantity(quantity: Any, aliases: Mapping[str, str]) -> Reading:
     value = number(quantity.get("value"))
     if value is None:
         return _NO_NUMBER
-    if value <= 0:
+    if value.numerator <= 0:
         return _NOT_POSITIVE
     if "comparator" in quantity:
         return _COMPARED
@@ -62,8 +62,16 @@ def read_quantity(quantity: Any, aliases: Mapping[str, str]) -> Reading:
     if isinstance(found, Reading):
         return found
     unit, flags = found
-    amount = Amount(value if unit.base else value * unit.factor, unit.dimension, f"{decimal_text(value)} {unit.code}")
-    return Reading(amount, "", flags)
+    text = f"{_digits(quantity['value'], value)} {unit.code}"
+    return Reading(Amount(value if unit.base else value * unit.factor, unit.dimension, text), "", flags)
+
+
+def _digits(stated: Any, value: Fraction) -> str:
+    """The number as stated, without exponent and trailing zeros."""
+    text = str(stated)
+    if "E" in text:
+        return decimal_text(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _unit(quantity: Mapping[str, Any], aliases: Mapping[str, str]) -> tuple[Unit, tuple[str, ...]] | Reading:

@@ -55,11 +55,11 @@ def read_strength(strength: Any, container: Reading, aliases: Mapping[str, str])
     above = read_quantity(strength.get("numerator"), aliases)
     if above.amount is None:
         return Strength(None, (), f"strength: {above.why}", above.flags)
+    if above.amount.dimension == CONCENTRATION and _is_bare_one(strength.get("denominator", {"value": 1})):
+        return _found(above.amount, above.flags)
     below = _denominator(strength.get("denominator"), aliases)
     flags = above.flags + below.flags
     if below.amount is None:
-        if above.amount.dimension == CONCENTRATION and "denominator" not in strength:
-            return _found(above.amount, flags)
         return Strength(None, (), f"strength: {below.why}", flags)
     if below.amount.dimension == NUMBER:
         return _per_container(above.amount, below.amount, container, flags)
@@ -70,7 +70,7 @@ def container_volume(amount: Any, aliases: Mapping[str, str]) -> Reading:
     """Volume of one container from ``Medication.amount``: 20 mL per 1, 100 mL per 5 vials."""
     if type(amount) is not dict:
         return ABSENT
-    if "denominator" not in amount:
+    if _is_bare_one(amount.get("denominator", {"value": 1})):
         return read_quantity(amount.get("numerator"), aliases)
     above = read_quantity(amount.get("numerator"), aliases)
     below = _denominator(amount["denominator"], aliases)
@@ -78,6 +78,11 @@ def container_volume(amount: Any, aliases: Mapping[str, str]) -> Reading:
     if above.amount is None or below.amount is None:
         return Reading(None, above.why or below.why, flags)
     return Reading(above.amount if below.amount.value == 1 else above.amount.over(below.amount), "", flags)
+
+
+def _is_bare_one(quantity: Any) -> bool:
+    """The number 1 without any unit. Under a plain mass that could mean 1 mL or 1 vial, so there it is not enough."""
+    return type(quantity) is dict and quantity.get("value") == 1 and not {"unit", "code"} & quantity.keys()
 
 
 def _denominator(quantity: Any, aliases: Mapping[str, str]) -> Reading:

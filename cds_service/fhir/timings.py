@@ -81,12 +81,14 @@ def read_timing(timing: Any, vocabulary: Vocabulary) -> Schedule:
     per_day, stated, unusual = _per_day(timing, repeat, vocabulary)
     length, length_text, length_broken = _length(repeat)
     count = _greater(repeat, "count")
+    if ("count" in repeat or "countMax" in repeat) and (count is None or count < 1 or (count > 1 and not stated)):
+        return Schedule(None, length, "", length_text, stated=True, length_broken=length_broken)
     if count == 1:  # a single occurrence falls into one day, whatever else is said
         return Schedule(
             _ONE, length, "1 in its day", length_text, stated=True, single=True, length_broken=length_broken
         )
     text = _often(per_day)
-    if count is not None and per_day is not None and 0 < count < per_day:
+    if count is not None and per_day is not None and count < per_day:
         per_day, text = count, f"{decimal_text(count)} in a day"
     return Schedule(per_day, length, text, length_text, stated=stated, length_broken=length_broken, unusual=unusual)
 

@@ -74,8 +74,7 @@ TABLE = DoseTable(
 
 VOCABULARY = Vocabulary(
     routes={Code(SNOMED, code): GROUPS[name] for name, code in ROUTES.items()},
-    route_words={name: group for name, group in GROUPS.items()}
-    | {f"{name} route": group for name, group in GROUPS.items()},
+    route_words=dict(GROUPS) | {f"{name} route": group for name, group in GROUPS.items()},
     ingredients={Code(RXNORM, code): Ingredient(name, code, ()) for name, code in RXCUI.items()},
     products={
         Code(RXNORM, "1731998"): Product(
