@@ -1,0 +1,166 @@
+"""FHIR R4 API at /fhir: read and search, behind an access token, its scopes and its patient."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, current_app, request
+
+from sandbox_ehr.fhir_json import Resource, dumps
+from sandbox_ehr.scopes import permits
+from sandbox_ehr.search import PARAMETERS, SHARED_TYPES, TYPES, SearchRefused, matches, patient_of
+from sandbox_ehr.store import Store
+from sandbox_ehr.tokens import Access, AccessRefused, Tokens
+
+blueprint = Blueprint("fhir", __name__, url_prefix="/fhir")
+
+PAGE = 50
+LARGEST_PAGE = 200
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+
+
+def _store() -> Store:
+    store: Store = current_app.extensions["store"]
+    return store
+
+
+def _base() -> str:
+    return f"{current_app.config['BASE_URL']}/fhir"
+
+
+def _answer(body: Resource, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    response = Response(dumps(body), status, headers, content_type="application/fhir+json; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def outcome(status: int, code: str, text: str, headers: dict[str, str] | None = None) -> Response:
+    """An OperationOutcome with one error."""
+    issue = {"severity": "error", "code": code, "diagnostics": text}
+    return _answer({"resourceType": "OperationOutcome", "issue": [issue]}, status, headers)
+
+
+def _access(resource_type: str, right: str) -> Access:
+    """The verified token of this request. Raises AccessRefused: 401 without a good one, 403 beyond its scopes."""
+    tokens: Tokens = current_app.extensions["tokens"]
+    access = tokens.verify(request.headers.get("Authorization"))
+    if not permits(access.scopes, resource_type, right):
+        raise AccessRefused(403, "insufficient_scope", f"The token's scopes do not cover {resource_type}.{right}.")
+    return access
+
+
+@blueprint.errorhandler(AccessRefused)
+def _refused(refusal: AccessRefused) -> Response:
+    challenge = "Bearer" + (f' error="{refusal.error}"' if refusal.error else "")
+    code = "login" if refusal.status == 401 else "forbidden"
+    return outcome(refusal.status, code, refusal.text, {"WWW-Authenticate": challenge})
+
+
+@blueprint.errorhandler(SearchRefused)
+def _bad_search(refusal: SearchRefused) -> Response:
+    return outcome(400, "invalid", str(refusal))
+
+
+@blueprint.get("/metadata")
+def metadata() -> Response:
+    """CapabilityStatement; open, as it says nothing of any patient."""
+    resources = [
+        {
+            "type": kind,
+            "interaction": [{"code": "read"}, {"code": "search-type"}],
+            "searchParam": [
+                {"name": name, "type": {"id": "token"}.get(how, how)} for name, (how, _) in PARAMETERS[kind].items()
+            ],
+        }
+        for kind in TYPES
+    ]
+    security = {
+        "description": "Every read and search needs a Bearer access token of this server, limited by SMART scopes."
+    }
+    return _answer(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": current_app.config["AS_OF"].isoformat(),
+            "kind": "instance",
+            "fhirVersion": "4.0.1",
+            "format": ["application/fhir+json"],
+            "software": {"name": "Sandbox EHR"},
+            "implementation": {"description": "Sandbox EHR with made-up patients", "url": _base()},
+            "rest": [{"mode": "server", "security": security, "resource": resources}],
+        }
+    )
+
+
+@blueprint.get("/<resource_type>/<ident>")
+def read(resource_type: str, ident: str) -> Response:
+    """One resource, if it is the token's patient's."""
+    if resource_type not in TYPES:
+        return outcome(404, "not-supported", "This server does not keep that resource type.")
+    access = _access(resource_type, "r")
+    found = _store().read(resource_type, ident) if _ID.fullmatch(ident) else None
+    if found is not None and resource_type not in SHARED_TYPES and patient_of(found) != access.patient:
+        raise AccessRefused(403, "insufficient_scope", "The token is bound to another patient.")
+    if found is None:
+        return outcome(404, "not-found", f"There is no such {resource_type}.")
+    return _answer(found)
+
+
+@blueprint.get("/<resource_type>")
+def search(resource_type: str) -> Response:
+    """Search within the token's patient; pages are linked by ``next``."""
+    if resource_type not in TYPES:
+        return outcome(404, "not-supported", "This server does not keep that resource type.")
+    access = _access(resource_type, "s")
+    query = list(request.args.items(multi=True))
+    asked = {value.removeprefix("Patient/") for name, value in query if name in {"patient", "subject", "beneficiary"}}
+    if asked - {access.patient}:
+        raise AccessRefused(403, "insufficient_scope", "The token is bound to another patient.")
+    found = search_store(_store(), resource_type, access.patient, query)
+    size, offset = _paging()
+    return _answer(searchset(_base(), resource_type, query, found, size, offset))
+
+
+def search_store(store: Store, resource_type: str, patient: str, query: list[tuple[str, str]]) -> list[Resource]:
+    """All matches for one patient. Raises SearchRefused."""
+    if resource_type == "Patient":
+        own = store.read("Patient", patient)
+        return matches(resource_type, [own] if own else [], query)
+    held = store.shared(resource_type) if resource_type in SHARED_TYPES else store.of_patient(patient, resource_type)
+    return matches(resource_type, held, query)
+
+
+def searchset(
+    base: str, resource_type: str, query: list[tuple[str, str]], found: list[Resource], size: int, offset: int
+) -> Resource:
+    """One page of ``found`` as a searchset Bundle with self and next links."""
+    kept = [(name, value) for name, value in query if name not in {"_offset", "_count"}]
+    links = [{"relation": "self", "url": f"{base}/{resource_type}?{urlencode(query)}"}]
+    if offset + size < len(found):
+        following = [*kept, ("_count", str(size)), ("_offset", str(offset + size))]
+        links.append({"relation": "next", "url": f"{base}/{resource_type}?{urlencode(following)}"})
+    entries = [
+        {
+            "fullUrl": f"{base}/{resource_type}/{resource['id']}",
+            "resource": resource,
+            "search": {"mode": "match"},
+        }
+        for resource in found[offset : offset + size]
+    ]
+    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "total": len(found), "link": links}
+    if entries:
+        bundle["entry"] = entries
+    return bundle
+
+
+def _paging() -> tuple[int, int]:
+    try:
+        size = int(request.args.get("_count", str(PAGE)))
+        offset = int(request.args.get("_offset", "0"))
+    except ValueError:
+        raise SearchRefused("_count and _offset are whole numbers") from None
+    if size < 1 or offset < 0:
+        raise SearchRefused("_count is at least 1 and _offset at least 0")
+    return min(size, LARGEST_PAGE), offset

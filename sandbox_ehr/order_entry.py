@@ -1,0 +1,239 @@
+"""The pages: sample patients, one patient's chart with the order form, and what became of an order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from flask import Blueprint, abort, current_app, jsonify, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as Answer
+
+from sandbox_ehr import formulary
+from sandbox_ehr.codes import COMPANIONS, INGREDIENTS, ROUTES
+from sandbox_ehr.coverage_words import assertions
+from sandbox_ehr.exchange import Exchange
+from sandbox_ehr.fhir_json import Resource, loads, pretty
+from sandbox_ehr.order_form import (
+    CONCENTRATION_UNITS,
+    CRD_VERSIONS,
+    DELIVERIES,
+    DOSE_UNITS,
+    RATE_UNITS,
+    OrderForm,
+    Problem,
+    problems,
+    read_form,
+)
+from sandbox_ehr.order_words import age, code_of
+from sandbox_ehr.ordering import Ordering
+from sandbox_ehr.patients import samples
+from sandbox_ehr.patients.sample import Sample
+from sandbox_ehr.prefetch import MODES
+from sandbox_ehr.store import Store
+
+blueprint = Blueprint("pages", __name__)
+
+_CHART = (
+    "Coverage", "Encounter", "Condition", "MedicationRequest", "Observation", "Procedure", "Device",
+    "AllergyIntolerance", "QuestionnaireResponse", "DeviceRequest", "ServiceRequest",
+)  # fmt: skip
+_NEURAXIAL = frozenset({"72607000", "404820008", "418418000"})
+_CHOICES = {
+    "formulary": formulary.grouped(),
+    "routes": ROUTES,
+    "drugs": tuple(INGREDIENTS),
+    "concentration_units": CONCENTRATION_UNITS,
+    "rate_units": RATE_UNITS,
+    "dose_units": DOSE_UNITS,
+    "deliveries": DELIVERIES,
+    "companions": COMPANIONS,
+    "prefetch_modes": MODES,
+    "crd_versions": CRD_VERSIONS,
+}
+
+
+def base_url() -> str:
+    """How others reach the sandbox."""
+    return str(current_app.config["BASE_URL"])
+
+
+def _store() -> Store:
+    store: Store = current_app.extensions["store"]
+    return store
+
+
+def _ordering() -> Ordering:
+    ordering: Ordering = current_app.extensions["ordering"]
+    return ordering
+
+
+def _sample(patient: str) -> Sample:
+    sample: Sample | None = current_app.extensions["samples"].get(patient)
+    if sample is None:
+        abort(404)
+    return sample
+
+
+def _exchange(patient: str, ident: str) -> Exchange:
+    exchange = _ordering().load(patient, ident)
+    if exchange is None:
+        abort(404)
+    return exchange
+
+
+@blueprint.get("/")
+def patients() -> str:
+    """All sample patients, by what they show."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in current_app.extensions["samples"].values():
+        groups.setdefault(sample.group, []).append(sample)
+    return render_template("patients.html", groups=groups)
+
+
+@blueprint.get("/patients/<patient>")
+def patient_page(patient: str) -> str:
+    """The chart with the order form, filled in with the example order."""
+    sample = _sample(patient)
+    form = OrderForm() if "blank" in request.args else sample.order
+    return _page(sample, _current(sample, form))
+
+
+@blueprint.post("/patients/<patient>/orders")
+def sign(patient: str) -> Answer | tuple[str, int]:
+    """Sign: the hook is fired; a form that cannot be signed comes back with what to put right."""
+    sample = _sample(patient)
+    form = read_form(request.form)
+    wrong = problems(form)
+    if wrong:
+        return _page(sample, form, wrong=wrong), 422
+    exchange = _ordering().sign(patient, form)
+    return redirect(url_for("pages.order_page", patient=patient, ident=exchange.id), 303)
+
+
+@blueprint.get("/patients/<patient>/orders/<ident>")
+def order_page(patient: str, ident: str) -> str:
+    """What became of an order: cards, coverage information, and the form again while a warning waits."""
+    exchange = _exchange(patient, ident)
+    return _page(_sample(patient), exchange.form, exchange=exchange)
+
+
+@blueprint.post("/patients/<patient>/orders/<ident>/words")
+def say(patient: str, ident: str) -> Answer | tuple[str, int]:
+    """A word on one or several cards: dismissed, or overridden with a reason."""
+    exchange = _exchange(patient, ident)
+    known = {card.uuid: card for card in exchange.cards() if card.uuid}
+    words: dict[str, tuple[Mapping[str, str] | None, str]] = {}
+    for uuid in request.form.getlist("card"):
+        if uuid not in known:
+            abort(400)
+        chosen = request.form.get(f"reason-{uuid}", "")
+        reason = next((one for one in known[uuid].reasons if one.code == chosen), None)
+        comment = request.form.get(f"comment-{uuid}", "").strip()[:1000]
+        words[uuid] = (msgspec.structs.asdict(reason) if reason else None, comment)
+        if exchange.state == "held" and known[uuid].reasons and reason is None:
+            wrong = (Problem(f"reason-{uuid}", "Choose a reason to sign all the same."),)
+            return _page(_sample(patient), exchange.form, exchange=exchange, wrong=wrong), 422
+    _ordering().say(exchange, words)
+    return redirect(url_for("pages.order_page", patient=patient, ident=ident), 303)
+
+
+@blueprint.post("/patients/<patient>/start-over")
+def start_over(patient: str) -> Answer:
+    """The patient as on the first day."""
+    _sample(patient)
+    store = _store()
+    store.start_over(patient)
+    as_of = current_app.config["AS_OF"]
+    store.load_samples([one for sample in samples(as_of).values() for one in sample.resources])
+    return redirect(url_for("pages.patient_page", patient=patient), 303)
+
+
+@blueprint.post("/patients/<patient>/draft")
+def draft(patient: str) -> Answer:
+    """The form as FHIR, for the drawer."""
+    _sample(patient)
+    form = read_form(request.form)
+    if problems(form):
+        return jsonify(draft="")
+    return jsonify(draft="\n\n".join(pretty(order) for order in _ordering().drafts(patient, form)))
+
+
+@blueprint.post("/patients/<patient>/select")
+def select(patient: str) -> Answer:
+    """Fire order-select while the form is being filled in."""
+    _sample(patient)
+    form = read_form(request.form)
+    if problems(form):
+        return jsonify(status=0, milliseconds=0)
+    status, milliseconds = _ordering().select(patient, form)
+    return jsonify(status=status, milliseconds=milliseconds)
+
+
+def _page(sample: Sample, form: OrderForm, *, exchange: Exchange | None = None, wrong: tuple[Problem, ...] = ()) -> str:
+    store = _store()
+    chart = {kind: store.of_patient(sample.id, kind) for kind in _CHART}
+    person = store.read("Patient", sample.id) or {}
+    return render_template(
+        "patient.html",
+        sample=sample,
+        form=form,
+        exchange=exchange,
+        outcome=_outcome(exchange) if exchange else None,
+        wrong={problem.field: problem.text for problem in reversed(wrong)},
+        chart=chart,
+        person={**person, "age": age(person["birthDate"], current_app.config["AS_OF"])},
+        running=_running(chart["MedicationRequest"]),
+        history=_ordering().history(sample.id),
+        code_of=code_of,
+        **_CHOICES,
+    )
+
+
+def _outcome(exchange: Exchange) -> dict[str, Any]:
+    return {
+        "cards": exchange.cards(),
+        "waiting": {card.uuid for card in exchange.waiting()} if exchange.state == "held" else set(),
+        "groups": _grouped(exchange.draft_orders()),
+        "response": _pretty(exchange.response),
+    }
+
+
+def _grouped(orders: tuple[Resource, ...]) -> list[dict[str, Any]]:
+    """Orders of which the payer says the same stand together."""
+    groups: list[dict[str, Any]] = []
+    for order in orders:
+        said = assertions(order)
+        alike = next((group for group in groups if group["said"] == said), None)
+        if alike is None:
+            groups.append({"orders": [order], "said": said})
+        else:
+            alike["orders"].append(order)
+    return groups
+
+
+def _pretty(text: str) -> str:
+    try:
+        return pretty(loads(text))
+    except ValueError:
+        return text
+
+
+def _running(orders: list[Resource]) -> list[Resource]:
+    """Active neuraxial orders: those that a new one may replace."""
+    return [order for order in orders if order.get("status") == "active" and _route_codes(order) & _NEURAXIAL]
+
+
+def _route_codes(order: Resource) -> set[str]:
+    return {
+        coding.get("code", "")
+        for instruction in order.get("dosageInstruction", [])
+        for coding in instruction.get("route", {}).get("coding", [])
+    }
+
+
+def _current(sample: Sample, form: OrderForm) -> OrderForm:
+    """The example order replaces what runs now, so that signing it twice is no doubled dose."""
+    running = _running(_store().of_patient(sample.id, "MedicationRequest"))
+    newest = max(running, key=lambda order: str(order.get("authoredOn", "")), default=None)
+    return msgspec.structs.replace(form, replaces=str(newest["id"]) if newest else "")
