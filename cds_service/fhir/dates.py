@@ -51,8 +51,8 @@ def period(value: Any) -> tuple[date | None, date | None]:
     return day(value.get("start")), day(value.get("end"), last=True)
 
 
-def last_day(start: date | None, duration: Any) -> date | None:
-    """The last day of a Duration that begins on ``start``: 42 d from 1 January end on 11 February.
+def end_of(start: date | None, duration: Any) -> date | None:
+    """The day on which a Duration that begins on ``start`` has passed: 42 d after 1 January is 12 February.
 
     None when either is absent, the unit is not one of time, or the amount is not positive.
     """
@@ -64,10 +64,10 @@ def last_day(start: date | None, duration: Any) -> date | None:
     try:
         if unit in _MONTHS:
             months = value * _MONTHS[unit]
-            return _after_months(start, int(months)) - timedelta(days=1) if months.denominator == 1 else None
+            return _after_months(start, int(months)) if months.denominator == 1 else None
         if unit in _DAYS:
             days = value * _DAYS[unit]
-            return start + timedelta(days=max(-(-days.numerator // days.denominator) - 1, 0))
+            return start + timedelta(days=-(-days.numerator // days.denominator))
     except (OverflowError, ValueError):
         return None
     return None

@@ -1,6 +1,7 @@
 """Medications that were ordered, stated, dispensed or given, as therapies with dates and schedule (guideline I.2).
 
-An end is never invented: ``stop`` is a stated last day (inclusive, as ``Period.end`` is), or None.
+An end is never invented: ``stop`` is a stated end, or the start plus a stated duration (42 days of supply: 42 days
+from ``start`` to ``stop``), or None.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from cds_service.domain.record import Code, Therapy
 from cds_service.fhir.chart import Chart, Resource, source
 from cds_service.fhir.concepts import codes, codes_of_all, dicts, label, number, word
-from cds_service.fhir.dates import day, last_day, period
+from cds_service.fhir.dates import day, end_of, period
 from cds_service.fhir.references import HOP_LIMIT
 from cds_service.fhir.systems import SNOMED, STATUS_CHANGED
 
@@ -98,7 +99,7 @@ def _stated_stop(resource: Resource, status: str, start: date | None) -> date | 
                 return day(extension.get("valueDateTime"), last=True)
     if status == "completed":
         supply = resource.get("dispenseRequest")
-        return last_day(start, supply.get("expectedSupplyDuration")) if type(supply) is dict else None
+        return end_of(start, supply.get("expectedSupplyDuration")) if type(supply) is dict else None
     return None
 
 
@@ -137,7 +138,7 @@ def _dispense(chart: Chart, resource: Resource) -> Therapy | str:
         dicts(resource.get("dosageInstruction")),
         status=status,
         proposal=False,
-        interval=(start, last_day(start, resource.get("daysSupply"))),
+        interval=(start, end_of(start, resource.get("daysSupply"))),
         reason=resource.get("statusReasonCodeableConcept"),
         author=None,
         prior=tuple([name for name in prescriptions if name]),
@@ -226,7 +227,7 @@ def _bounds(dosages: Iterable[Resource], authored: date | None) -> tuple[date | 
         if "boundsPeriod" in repeat:
             first, last = period(repeat["boundsPeriod"])
         elif "boundsDuration" in repeat:
-            first, last = authored, last_day(authored, repeat["boundsDuration"])
+            first, last = authored, end_of(authored, repeat["boundsDuration"])
         else:
             continue
         if first is not None and (start is None or first < start):

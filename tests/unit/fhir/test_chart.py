@@ -220,9 +220,9 @@ def test_a_read_completes_prefetch_and_takes_nothing_away(prefetched: object, re
 
 def test_the_same_resource_counts_once() -> None:
     chart = chart_of(
-        condition(), prefetch={"conditions": searchset(condition(), condition())}, fetched={
-            "conditions": Fetched("complete", (condition(),))
-        }
+        condition(),
+        prefetch={"conditions": searchset(condition(), condition())},
+        fetched={"conditions": Fetched("complete", (condition(),))},
     )
     assert names(chart, "Condition") == ["c1"]
 

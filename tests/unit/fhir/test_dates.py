@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from cds_service.fhir.dates import day, last_day, period
+from cds_service.fhir.dates import day, end_of, period
 
 DAYS = [
     # (text, first day, last day)
@@ -48,12 +48,12 @@ def test_period_takes_partial_dates_whole() -> None:
 
 START = date(2026, 1, 1)
 DURATIONS = [
-    ({"value": 42, "code": "d"}, date(2026, 2, 11)),  # six weeks, the first day counted
-    ({"value": 6, "code": "wk"}, date(2026, 2, 11)),
-    ({"value": Decimal("6.0"), "unit": "weeks"}, date(2026, 2, 11)),
-    ({"value": 36, "code": "h"}, date(2026, 1, 2)),
-    ({"value": 1, "code": "mo"}, date(2026, 1, 31)),
-    ({"value": 1, "code": "a"}, date(2026, 12, 31)),
+    ({"value": 42, "code": "d"}, date(2026, 2, 12)),  # six weeks
+    ({"value": 6, "code": "wk"}, date(2026, 2, 12)),
+    ({"value": Decimal("6.0"), "unit": "weeks"}, date(2026, 2, 12)),
+    ({"value": 36, "code": "h"}, date(2026, 1, 3)),
+    ({"value": 1, "code": "mo"}, date(2026, 2, 1)),
+    ({"value": 1, "code": "a"}, date(2027, 1, 1)),
     ({"value": Decimal("1.5"), "code": "mo"}, None),
     ({"value": 0, "code": "d"}, None),
     ({"value": -3, "code": "d"}, None),
@@ -67,9 +67,9 @@ DURATIONS = [
 
 
 @pytest.mark.parametrize(("duration", "expected"), DURATIONS)
-def test_last_day_of_a_duration(duration: object, expected: date | None) -> None:
-    assert last_day(START, duration) == expected
+def test_end_of_a_duration(duration: object, expected: date | None) -> None:
+    assert end_of(START, duration) == expected
 
 
 def test_a_duration_without_start_has_no_end() -> None:
-    assert last_day(None, {"value": 6, "code": "wk"}) is None
+    assert end_of(None, {"value": 6, "code": "wk"}) is None

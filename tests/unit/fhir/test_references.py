@@ -20,7 +20,11 @@ ROWS = [
     ("other_port", "https://ehr.example.org:444/Patient/1", "https://ehr.example.org:444/Patient/1"),
     ("urn_uuid", "urn:uuid:0CE27236-CF79-5680-A12D-99351E7144B4", "urn:uuid:0ce27236-cf79-5680-a12d-99351e7144b4"),
     ("contained", "#med", "#med"),
-    ("bad_input_56_long_id", "MedicationRequest/" + "a.B-9" * 38 + "abcd", "MedicationRequest/" + "a.B-9" * 38 + "abcd"),
+    (
+        "bad_input_56_long_id",
+        "MedicationRequest/" + "a.B-9" * 38 + "abcd",
+        "MedicationRequest/" + "a.B-9" * 38 + "abcd",
+    ),
     ("underscore", "Patient/a_b", "Patient/a_b"),
     ("bad_input_78_traversal", "../../admin", None),
     ("bad_input_78_encoded", "Patient/..%2f", None),
