@@ -58,6 +58,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether nothing is kept: for measuring and tests."""
         return self.database_url == MEMORY
 
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file, where there is one."""
+        kind, _, path = self.database_url.partition(":///")
+        return Path(path) if kind.startswith("sqlite") and path else None
+
     def public(self) -> dict[str, object]:
         """What `cds-service config show` prints: every setting, secrets replaced."""
         shown = {name: getattr(self, name) for name in self.__struct_fields__}

@@ -57,7 +57,7 @@ class LineWriter:
         self._bound = bound
         self._pause = pause
         self._lines: deque[Line] = deque()
-        self._dropped = 0
+        self.dropped = 0
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._start_lock = threading.Lock()
@@ -68,14 +68,14 @@ class LineWriter:
     def _forget(self) -> None:
         """In a new process: the thread stayed behind, and what it had not written yet it will write there."""
         self._lines.clear()
-        self._dropped = 0
+        self.dropped = 0
         self._thread = None
         self._start_lock = threading.Lock()
 
     def put(self, line: Line) -> None:
         """Queue one line; never blocks."""
         if len(self._lines) >= self._bound:
-            self._dropped += 1
+            self.dropped += 1
             return
         self._lines.append(line)
         if self._thread is None:
@@ -102,8 +102,8 @@ class LineWriter:
             self._flush()
 
     def _flush(self) -> None:
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
+        if self.dropped:
+            dropped, self.dropped = self.dropped, 0
             self._lines.append(Line(at=time.time(), level="warning", event="log_lines_dropped", count=dropped))
         batch = []
         while self._lines:
@@ -120,7 +120,7 @@ class LineWriter:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError:  # the sink is gone; serving goes on
-            self._dropped += 1
+            self.dropped += 1
 
 
 class LineHandler(logging.Handler):

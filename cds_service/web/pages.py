@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +15,6 @@ from werkzeug.wrappers import Response
 from cds_service.cds_hooks.services import SERVICES
 from cds_service.errors import NotFound
 from cds_service.policy.model import Guideline
-from cds_service.policy.page import page
 from cds_service.web.call_note import NOTE
 
 _CSP: Final = (
@@ -34,6 +33,7 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
 
     payer: str
     guidelines: Sequence[Guideline]
+    view: Callable[[Guideline], object]  # what the template of a policy shows
     hooks_document: Path  # Markdown
 
 
@@ -50,7 +50,7 @@ def blueprint(pages: Pages) -> Blueprint:
 
     @cache
     def policy_page(policy_id: str) -> str:
-        return render_template("policy.html", page=page(by_id[policy_id]), payer=pages.payer)
+        return render_template("policy.html", page=pages.view(by_id[policy_id]), payer=pages.payer)
 
     @cache
     def hooks_page() -> str:
