@@ -11,27 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
+from cds_service.adapters import strict_yaml
 from cds_service.adapters.jwks import KeyUnusable, import_key_set
+from cds_service.cds_hooks.prefetch import WANTED
 from cds_service.clients import ClientProfile, normal_base
 from cds_service.errors import ConfigurationError
+from cds_service.policy.source import Complaint, Node
 
 ALGORITHMS = ("RS384", "ES384", "RS256", "ES256")  # the first two by default; the others only if a site cannot else
 HOOKS = ("order-sign", "order-select", "order-dispatch")
 ACTION_TYPES = ("MedicationRequest", "ServiceRequest", "DeviceRequest")
 _IDENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _DEADLINE_SECONDS = range(2, 10)  # reliability 2.1
-_NAMED = re.compile(r"\$\.([A-Za-z_]+)|field `([a-z_]+)`")
-
-
-class _Trouble(Exception):
-    """One thing wrong, at a line."""
-
-    def __init__(self, line: int, text: str) -> None:
-        super().__init__(text)
-        self.line = line
-        self.text = text
+_PLACE = re.compile(r"\$\.([a-z_]+)|field `([A-Za-z0-9_-]+)`")
 
 
 def load_clients(directory: Path, *, insecure_dev: bool = False) -> Mapping[str, ClientProfile]:
@@ -52,9 +45,10 @@ def load_clients(directory: Path, *, insecure_dev: bool = False) -> Mapping[str,
             complaints.append(error.diagnostics)
             continue
         if profile.issuer in clients:
-            complaints.append(f"{path.name}: issuer is also that of client {clients[profile.issuer].id}")
+            other = clients[profile.issuer].id
+            complaints.append(f"{path.name}:1: issuer: found that of client {other}; allowed: one file per issuer")
         if profile.id in idents:
-            complaints.append(f"{path.name}: id is also that of {idents[profile.id].name}")
+            complaints.append(f"{path.name}:1: id: found that of {idents[profile.id].name}; allowed: one file per id")
         clients[profile.issuer] = profile
         idents[profile.id] = path
     if complaints:
@@ -68,72 +62,46 @@ def read_client(path: Path, *, insecure_dev: bool = False) -> ClientProfile:
     Raises:
         ConfigurationError: with every complaint about this file.
     """
-    lines: dict[str, int] = {}
+    complaints: list[Complaint] = []
     try:
-        values = _members(path, lines)
-        profile = _profile(values, lines)
-    except _Trouble as trouble:
-        raise ConfigurationError(f"{path.name}:{trouble.line}: {trouble.text}") from None
-    profile = _beside(path, profile)
-    found = [f"{path.name}:{lines.get(name, 1)}: {name}: {text}" for name, text in _complaints(profile, insecure_dev)]
+        root = strict_yaml.read(path.read_text("utf-8"), path.name, complaints)
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"{path.name}:1: cannot be read; it is a UTF-8 text file") from None
+    if complaints or root is None:
+        raise ConfigurationError("\n".join(map(str, complaints)))
+    if not isinstance(root.value, dict):
+        raise ConfigurationError(str(Complaint(path.name, 1, "", "no mapping", "one mapping of settings")))
+    lines = {name: node.line for name, node in root.value.items()}
+    profile = _beside(path, _profile(path, root, lines))
+    found = [
+        str(Complaint(path.name, lines.get(name, 1), name, wrong, allowed))
+        for name, wrong, allowed in _complaints(profile, insecure_dev)
+    ]
     if found:
         raise ConfigurationError("\n".join(found))
     return profile
 
 
-def _members(path: Path, lines: dict[str, int]) -> dict[str, Any]:
+def _profile(path: Path, root: Node, lines: Mapping[str, int]) -> ClientProfile:
     try:
-        node = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise _Trouble(line, f"not YAML: {error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise _Trouble(1, "not UTF-8 YAML") from None
-    except OSError as error:
-        raise _Trouble(1, f"cannot be read: {error.strerror}") from None
-    if not isinstance(node, yaml.MappingNode):
-        raise _Trouble(1, "found no mapping; a client file is one mapping of settings")
-    try:
-        value: dict[str, Any] = _plain(node)
-    except RecursionError:
-        raise _Trouble(1, "found a value that contains itself") from None
-    lines.update({key.value: key.start_mark.line + 1 for key, _ in node.value})
-    return value
-
-
-def _plain(node: yaml.Node) -> Any:
-    """A node as plain values; keys are text and stand once, anchors and tags are not used here."""
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item) for item in node.value]
-    if not isinstance(node, yaml.MappingNode):
-        return _scalar(node)
-    members: dict[str, Any] = {}
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-            raise _Trouble(key.start_mark.line + 1, "found a key that is no text; put it in quotation marks")
-        if key.value in members:
-            raise _Trouble(key.start_mark.line + 1, f"found {key.value} twice; each setting stands once")
-        members[key.value] = _plain(value)
-    return members
-
-
-def _scalar(node: yaml.Node) -> Any:
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError):
-        raise _Trouble(node.start_mark.line + 1, "found a value that is not what it looks like; quote it") from None
-
-
-def _profile(values: Mapping[str, Any], lines: Mapping[str, int]) -> ClientProfile:
-    try:
-        return msgspec.convert(values, ClientProfile)
+        return msgspec.convert(_plain(root), ClientProfile, strict=False)
     except msgspec.ValidationError as error:
         text = str(error)
-        named = _NAMED.search(text)
-        name = (named[1] or named[2]) if named else ""
-        allowed = ", ".join(ClientProfile.__struct_fields__)
-        hint = f"; allowed are {allowed}" if "unknown field" in text else ""
-        raise _Trouble(lines.get(name, 1), f"{text}{hint}") from None
+        place = _PLACE.search(text)
+        name = (place[1] or place[2]) if place else ""
+        unknown = "unknown field" in text
+        allowed = ", ".join(ClientProfile.__struct_fields__) if unknown else "see config/clients/README.md"
+        complaint = Complaint(path.name, lines.get(name, 1), "" if unknown else name, text, allowed)
+        raise ConfigurationError(str(complaint)) from None
+
+
+def _plain(node: Node) -> Any:
+    """A node as plain values; every scalar is still text, the profile's types decide what it means."""
+    if isinstance(node.value, dict):
+        return {name: _plain(member) for name, member in node.value.items()}
+    if isinstance(node.value, tuple):
+        return [_plain(item) for item in node.value]
+    return node.value
 
 
 def _beside(path: Path, profile: ClientProfile) -> ClientProfile:
@@ -143,8 +111,8 @@ def _beside(path: Path, profile: ClientProfile) -> ClientProfile:
     return msgspec.structs.replace(profile, ca_file=str((path.parent / profile.ca_file).resolve()))
 
 
-def _complaints(profile: ClientProfile, insecure_dev: bool) -> Iterator[tuple[str, str]]:
-    """(setting, what is wrong and what is allowed)."""
+def _complaints(profile: ClientProfile, insecure_dev: bool) -> Iterator[tuple[str, str, str]]:
+    """(setting, what was found, what is allowed)."""
     yield from _identity_complaints(profile)
     yield from _key_complaints(profile, insecure_dev)
     for name, chosen, allowed in (
@@ -155,34 +123,37 @@ def _complaints(profile: ClientProfile, insecure_dev: bool) -> Iterator[tuple[st
         ("crd_version", (profile.crd_version,), ("2.0", "2.2")),
     ):
         if not set(chosen) <= set(allowed) or len(set(chosen)) != len(chosen):
-            yield name, f"found {_list(chosen)}; allowed are {_list(allowed)}, each once"
+            yield name, _list(chosen), f"{_list(allowed)}, each once"
     if profile.deadline_seconds not in _DEADLINE_SECONDS:
-        yield "deadline_seconds", f"found {profile.deadline_seconds}; allowed are 2 to 9"
+        yield "deadline_seconds", str(profile.deadline_seconds), "2 to 9"
     for base in profile.fhir_servers:
         yield from _address_complaints("fhir_servers", base, profile, insecure_dev)
+    for key, meant in profile.prefetch_aliases.items():
+        if meant not in WANTED:
+            yield "prefetch_aliases", f"{key}: {meant}", f"the site's key: one of {_list(tuple(WANTED))}"
     for origin in profile.origins:
         normal = normal_base(origin)
         if normal is None or normal[3] or origin.endswith("/"):
-            yield "origins", f"found {origin}; an origin is scheme, host and port without path"
+            yield "origins", origin, "scheme, host and port without path"
     if profile.ca_file is not None and not Path(profile.ca_file).is_file():
-        yield "ca_file", "found no such file; it is a PEM file, relative to this client file"
+        yield "ca_file", "no such file", "a PEM file, its path relative to this client file"
 
 
-def _identity_complaints(profile: ClientProfile) -> Iterator[tuple[str, str]]:
+def _identity_complaints(profile: ClientProfile) -> Iterator[tuple[str, str, str]]:
     if not _IDENT.fullmatch(profile.id):
-        yield "id", "found other characters; allowed are small letters, digits and hyphens, at most 63"
+        yield "id", "other characters", "small letters, digits and hyphens, at most 63"
     if not profile.issuer.strip() or profile.issuer != profile.issuer.strip():
-        yield "issuer", "found spaces around or nothing; it is the exact iss of the client's tokens"
+        yield "issuer", "nothing, or spaces around", "the exact iss of the client's tokens"
     for name in ("audiences", "tenants", "scopes"):
         if any(not value.strip() for value in getattr(profile, name)):
-            yield name, "found an empty value"
+            yield name, "an empty value", "text"
 
 
-def _key_complaints(profile: ClientProfile, insecure_dev: bool) -> Iterator[tuple[str, str]]:
+def _key_complaints(profile: ClientProfile, insecure_dev: bool) -> Iterator[tuple[str, str, str]]:
     if profile.jwks_url is None and profile.jwks is None:
-        yield "jwks_url", "found neither jwks_url nor jwks; one of them is needed to know the client's keys"
+        yield "jwks_url", "neither jwks_url nor jwks", "one of them: it says where the client's keys are"
     if not profile.algorithms:
-        yield "algorithms", f"found none; allowed are {_list(ALGORITHMS)}"
+        yield "algorithms", "none", _list(ALGORITHMS)
     if profile.jwks_url is not None:
         # The query of a key set's address is sent as registered; it decides nothing here.
         yield from _address_complaints("jwks_url", profile.jwks_url.partition("?")[0], profile, insecure_dev)
@@ -192,17 +163,17 @@ def _key_complaints(profile: ClientProfile, insecure_dev: bool) -> Iterator[tupl
         except KeyUnusable:
             usable = {}
         if not any(set(key.algorithms) & set(profile.algorithms) for key in usable.values()):
-            yield "jwks", "found no public key with a kid that one of the algorithms can use (RSA 2048+, EC P-384)"
+            yield "jwks", "no usable key", "public keys with a kid, RSA of 2048 bits or more or EC P-384"
 
 
 def _address_complaints(
     name: str, address: str, profile: ClientProfile, insecure_dev: bool
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str, str]]:
     normal = normal_base(address)
     if normal is None:
-        yield name, f"found {address}; allowed is an absolute https address without user, query, fragment and dots"
+        yield name, address, "an absolute https address without user, query, fragment and dot segments"
     elif normal[0] == "http" and not (profile.allow_http and insecure_dev):
-        yield name, f"found {address}; plain http needs allow_http here and --insecure-dev at the start"
+        yield name, address, "https; plain http needs allow_http here and --insecure-dev at the start"
 
 
 def _list(values: tuple[str, ...]) -> str:

@@ -76,7 +76,7 @@ def page_of(body: bytes, query: Query, max_bytes: int) -> Page | Fetched:
 
 def next_page(link: str, base_url: str, egress: Egress) -> str | None:
     """The address of the next page if it stays below the FHIR base (row 88); a relative one starts at the base."""
-    if not link.isascii() or not link.isprintable() or "\\" in link:
+    if not link or not link.isascii() or not link.isprintable() or "\\" in link:
         return None
     base = urlsplit(base_url)
     try:

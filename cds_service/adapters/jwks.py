@@ -7,6 +7,7 @@ unknown ``kid`` values arrive; while its host is down the keys already known sta
 from __future__ import annotations
 
 import threading
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -239,9 +240,8 @@ def import_key(jwk: Mapping[str, Any]) -> ImportedKey:
 def _algorithms(jwk: Mapping[str, Any]) -> tuple[str, ...]:
     kind = jwk.get("kty")
     if kind == "RSA":
-        modulus = jwk.get("n")
-        if not isinstance(modulus, str) or len(modulus) > 1400:
-            raise KeyUnusable("rsa_size" if isinstance(modulus, str) else "malformed")
+        if _bits(jwk.get("n")) not in _RSA_BITS:  # before the import, which would spend time on a huge one
+            raise KeyUnusable("rsa_size")
         return _RSA_ALGORITHMS
     if kind == "EC":
         curve = jwk.get("crv")
@@ -255,12 +255,19 @@ def _joserfc_key(jwk: Mapping[str, Any]) -> Key:
     public = {name: jwk[name] for name in ("kty", "n", "e", "crv", "x", "y", "kid") if name in jwk}
     try:
         key: Key = RSAKey.import_key(public) if public["kty"] == "RSA" else ECKey.import_key(public)
-        native = key.public_key
-    except (JoseError, ValueError, TypeError, KeyError, OverflowError) as error:
+        _ = key.public_key  # parsed here once, not at the first call
+    except (JoseError, ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         raise KeyUnusable("malformed") from error
-    if isinstance(key, RSAKey) and native.key_size not in _RSA_BITS:
-        raise KeyUnusable("rsa_size")
     return key
+
+
+def _bits(modulus: object) -> int:
+    if not isinstance(modulus, str):
+        raise KeyUnusable("malformed")
+    try:
+        return int.from_bytes(urlsafe_b64decode(modulus.encode("ascii")[:2048] + b"===")).bit_length()
+    except ValueError as error:
+        raise KeyUnusable("malformed") from error
 
 
 def _published(jwk: Mapping[str, Any]) -> PublishedKey:

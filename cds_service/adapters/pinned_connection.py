@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
+import logging
 import socket
 import ssl
 import threading
@@ -33,6 +34,9 @@ _POOLED_CONNECTIONS = 32
 _RESOLVING_THREADS = 8  # getaddrinfo cannot be given a deadline; it is waited for, then left behind
 _CONNECT_SECONDS = 1.5
 _remaining = threading.local()
+
+# The library's log lines hold whole URLs, and a FHIR search is about a patient.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
 
 class AddressRefused(OSError):
