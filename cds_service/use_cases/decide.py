@@ -1,0 +1,253 @@
+"""From one hook request to its determinations: pure, and the same for the hook and for the command line.
+
+``read`` files what was sent and fetched, ``judge`` holds every draft order against the guideline. Between the two a
+caller that has a store looks up the authorizations on file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from cds_service.cds_hooks.answer_values import AnswerRules
+from cds_service.cds_hooks.card_texts import CardTexts, card_texts
+from cds_service.cds_hooks.discovery import discovery
+from cds_service.cds_hooks.prefetch import WANTED, by_own_key, templates
+from cds_service.cds_hooks.request import HookRequest, parse_request
+from cds_service.cds_hooks.services import ORDER_SIGN
+from cds_service.domain.authorization import NOTHING_ON_FILE, Authorization, OnFile, look_up
+from cds_service.domain.determination import Determination, OrderDetermination, Program
+from cds_service.domain.dosing import assess, routes_alongside
+from cds_service.domain.order import Order
+from cds_service.domain.payer import Payer
+from cds_service.domain.record import Availability, Record
+from cds_service.domain.vocabulary import Vocabulary
+from cds_service.fhir.chart import Chart, Read, build_chart
+from cds_service.fhir.coverage import CoverageChoice, KnownPayer, choose, know, read_coverages
+from cds_service.fhir.orders import may_count, read_order
+from cds_service.fhir.record import read_record
+from cds_service.policy.case import Case
+from cds_service.policy.document import document
+from cds_service.policy.evaluate import determine
+from cds_service.policy.model import Guideline
+
+_encode = msgspec.json.Encoder().encode
+
+
+class GuidelineRules(msgspec.Struct, frozen=True):
+    """One guideline with what answers and cards need of it, prepared at load."""
+
+    guideline: Guideline
+    answers: AnswerRules
+    texts: CardTexts
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """Everything that depends on configuration alone, made once per process."""
+
+    guidelines: tuple[GuidelineRules, ...]
+    vocabulary: Vocabulary
+    payer: Payer
+    known_payer: KnownPayer
+    published: Mapping[str, str]  # prefetch templates by key
+    discovery: bytes
+    digest: str
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where things are found from outside."""
+
+    public_url: str = "http://127.0.0.1:8000"
+    canonical_base: str = "https://cds.example.org/fhir"
+    smart_app_url: str | None = None
+
+
+def prepare(
+    guidelines: Sequence[Guideline], vocabulary: Vocabulary, payer: Payer, digest: str, addresses: Addresses
+) -> Rules:
+    """Rules out of a loaded configuration."""
+    observed = sorted({code for guideline in guidelines for code in guideline.observation_codes()})
+    return Rules(
+        guidelines=tuple(_prepared(guideline, payer, addresses) for guideline in guidelines),
+        vocabulary=vocabulary,
+        payer=payer,
+        known_payer=know(payer),
+        published=templates(observed),
+        discovery=discovery(observed),
+        digest=digest,
+    )
+
+
+def _prepared(guideline: Guideline, payer: Payer, addresses: Addresses) -> GuidelineRules:
+    policy_url = payer.policy_link or f"{addresses.public_url}/policies/{guideline.id}"
+    return GuidelineRules(
+        guideline,
+        AnswerRules(payer, guideline.id, f"{guideline.canonical}|{guideline.version}"),
+        card_texts(
+            guideline,
+            payer,
+            policy_url=policy_url,
+            smart_app_url=addresses.smart_app_url,
+            canonical_base=addresses.canonical_base,
+        ),
+    )
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What one call holds. ``orders`` and ``choices`` are keyed by the draft's "Type/id", in bundle order."""
+
+    chart: Chart
+    orders: Mapping[str, Order]
+    running: tuple[Order, ...]  # the chart's own orders that may cumulate with a draft
+    choices: Mapping[str, CoverageChoice]
+    failed: frozenset[str]  # resource types whose read failed
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """One draft order with the guideline that speaks of it and what is on file for it."""
+
+    rules: GuidelineRules
+    determination: OrderDetermination
+    on_file: OnFile
+
+
+def read(
+    rules: Rules,
+    request: HookRequest,
+    fetched: Mapping[str, Read],
+    as_of: date,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    wanted: Mapping[str, str] = WANTED,
+) -> Reading:
+    """File everything of one call behind the patient gate.
+
+    ``wanted`` names the resource type of every key of ``fetched``. Raises PatientMismatch.
+    """
+    chart = build_chart(
+        patient_id=request.patient_id,
+        fhir_server=request.fhir_server,
+        drafts=[(draft.resource, draft.full_url) for draft in request.drafts],
+        prefetch=by_own_key(request, aliases or {}),
+        fetched=fetched,
+        wanted=wanted,
+    )
+    vocabulary, host = rules.vocabulary, chart.host
+    coverages = read_coverages(chart, rules.known_payer, as_of)
+    orders = {
+        draft.source: read_order(draft.resource, chart.resolve, vocabulary, draft=True, source=draft.source, host=host)
+        for draft in request.drafts
+    }
+    routes = routes_alongside(orders.values())
+    return Reading(
+        chart=chart,
+        orders=orders,
+        running=tuple(
+            read_order(stored, chart.resolve, vocabulary, draft=False, source=_name(stored), host=host)
+            for stored in chart.of("MedicationRequest")
+            if may_count(stored, vocabulary, routes)
+        ),
+        choices={draft.source: choose(chart, coverages, draft.resource) for draft in request.drafts},
+        failed=frozenset(kind for kind, seen in chart.availability.items() if seen is Availability.NOT_READABLE),
+    )
+
+
+def _name(resource: Mapping[str, Any]) -> str:
+    return f"{resource.get('resourceType')}/{resource.get('id')}"
+
+
+def judge(
+    rules: Rules, reading: Reading, as_of: date, authorizations: Sequence[Authorization] = ()
+) -> Mapping[str, Judged]:
+    """Hold every draft order against the guideline that speaks of it; the first one where several or none do."""
+    records: dict[str, Record] = {}
+    drafts = tuple(reading.orders.values())
+    judged = {}
+    for source, order in reading.orders.items():
+        companions = tuple(other for other in drafts if other is not order) if len(drafts) > 1 else ()
+        found: Judged | None = None
+        for each in rules.guidelines:
+            guideline = each.guideline
+            record = records.get(guideline.canonical)
+            if record is None:
+                record = records[guideline.canonical] = read_record(
+                    reading.chart,
+                    questionnaire=guideline.canonical,
+                    signature_required=rules.payer.electronic_signature,
+                )
+            tried = _judge_one(rules, each, reading, order, companions, record, as_of, authorizations)
+            if found is None or _rank(tried) < _rank(found):
+                found = tried
+            if tried.determination.in_scope is True:
+                break
+        if found is not None:
+            judged[source] = found
+    return judged
+
+
+def _rank(judged: Judged) -> int:
+    return {True: 0, None: 1, False: 2}[judged.determination.in_scope]
+
+
+def _judge_one(
+    rules: Rules,
+    each: GuidelineRules,
+    reading: Reading,
+    order: Order,
+    companions: tuple[Order, ...],
+    record: Record,
+    as_of: date,
+    authorizations: Sequence[Authorization],
+) -> Judged:
+    choice = reading.choices[order.source]
+    dose = assess(order, companions + reading.running, each.guideline.dose_table)
+    on_file = look_up(authorizations, order, dose.results, as_of) if authorizations else NOTHING_ON_FILE
+    case = Case(
+        order=order,
+        program=Program.OTHER_PAYER if choice.state == "foreign" else choice.program,
+        dose=dose,
+        record=record,
+        companions=companions,
+        authorization_in_force=on_file.granted is not None,
+    )
+    return Judged(each, determine(each.guideline, rules.vocabulary, rules.payer, case, as_of), on_file)
+
+
+def determination_of(judged: Iterable[Judged], as_of: date) -> Determination | None:
+    """All orders in one determination, under the guideline of the first order in scope; None without orders."""
+    all_judged = tuple(judged)
+    if not all_judged:
+        return None
+    guideline = min(all_judged, key=_rank).rules.guideline
+    return Determination(
+        as_of=as_of.isoformat(),
+        policy_id=guideline.id,
+        policy_version=guideline.version,
+        policy_digest=guideline.digest,
+        orders=tuple(each.determination for each in all_judged),
+    )
+
+
+def evaluate_document(
+    body: bytes, rules: Rules, as_of: date, fetched: Mapping[str, Read] | None = None, max_bytes: int = 5_000_000
+) -> bytes:
+    """The determination document of one order-sign body, as JSON (contract: determination).
+
+    Raises MalformedRequest, RuleBroken, TooLarge or PatientMismatch for a body that cannot be read.
+    """
+    del max_bytes
+    request = parse_request(body, service=ORDER_SIGN)
+    reading = read(rules, request, fetched or {}, as_of)
+    return encode_determination(rules, judge(rules, reading, as_of).values(), as_of)
+
+
+def encode_determination(rules: Rules, judged: Iterable[Judged], as_of: date) -> bytes:
+    """The document's bytes; a call without orders gives a document without orders."""
+    found = determination_of(judged, as_of)
+    if found is None:
+        first = rules.guidelines[0].guideline
+        found = Determination(as_of.isoformat(), first.id, first.version, first.digest, ())
+    return _encode(document(found))

@@ -1,0 +1,340 @@
+"""Answer a hook call: replay, fetch, decide, say, write down, in this order.
+
+What was said is written down before it is sent: an answer that cannot be kept is not asserted (reliability 2.1).
+Trouble of the EHR's or of ours ends in a technical answer with status 200, never in silence and never in an error
+shown to the prescriber (cds-hooks-crd 107, 148).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+
+import msgspec
+
+from cds_service.cds_hooks.answers import OrderAnswer, Standing, answer, coverage_usable, technical_answer
+from cds_service.cds_hooks.cards import Card, quiet_keys, shown_cards
+from cds_service.cds_hooks.coverage_card import coverage_card
+from cds_service.cds_hooks.dose_card import Acknowledger, dose_card
+from cds_service.cds_hooks.drafts import Draft
+from cds_service.cds_hooks.prefetch import WANTED, outstanding
+from cds_service.cds_hooks.request import HookRequest, parse_request
+from cds_service.cds_hooks.response import NOTHING, Assertion, HookResponse, actions, assertion_id, compose
+from cds_service.cds_hooks.services import find_service
+from cds_service.clients import registered_server
+from cds_service.domain.authorization import NOTHING_ON_FILE
+from cds_service.domain.order import Order, OrderKind
+from cds_service.domain.vocabulary import RouteGroup
+from cds_service.errors import CdsServiceError, NotAllowed, NotAuthenticated, StoreUnavailable
+from cds_service.ports import Caller, Clock, Fetched, FhirReader, Grant, Invocation, NewId, Recalled, Store
+from cds_service.use_cases.decide import Judged, Reading, Rules, encode_determination, judge, read
+from cds_service.use_cases.hook_answer import HookAnswer
+from cds_service.use_cases.second_reads import still_named
+
+RESERVE_SECONDS = 0.6  # kept of the deadline for deciding, writing down and sending
+DENIED = Fetched("denied", (), "scope")
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer before it is written down."""
+
+    response: HookResponse
+    outcome: str
+    path: str = "prefetch"
+    dropped: int = 0
+    determinations: tuple[tuple[str, bytes], ...] = ()
+
+
+class OrderSign:
+    """The use case. Thread-safe: nothing of a call is kept on it."""
+
+    def __init__(
+        self,
+        *,
+        rules: Rules,
+        reader: FhirReader,
+        store: Store,
+        clock: Clock,
+        new_id: NewId,
+        key: bytes,
+        incident: Callable[[BaseException], None],
+    ) -> None:
+        """``key`` makes keyed digests of patients; ``incident`` is told of every error of our own that was masked."""
+        self._rules = rules
+        self._reader = reader
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._key = key
+        self._incident = incident
+
+    def answer(self, service: str, body: bytes, caller: Caller, url: str, *, started: float) -> HookAnswer:
+        """Answer one call.
+
+        ``started`` is the monotonic instant of its arrival. Refusals are CdsServiceErrors: NotAuthenticated for a
+        replayed jti, MalformedRequest, RuleBroken, PatientMismatch, NotAllowed, PrefetchMissing, CoverageNotUsable.
+        """
+        del url
+        request = parse_request(body, service=find_service(service))
+        digest = hashlib.sha256(body).hexdigest()
+        strict = caller.profile.jti == "strict"
+        try:
+            earlier = self._store.recall(caller.profile.id, caller.jti, request.hook_instance, digest)
+            replay = _replay(earlier, service, digest, strict=strict)
+            said = _again(replay) if replay else self._say(request, caller, started)
+            if replay is None or replay.by != "jti":  # every jti is written down, so that it is used for one body only
+                first = self._store.record(self._invocation(request, caller, digest, said))
+                if first is not None:  # another worker answered the same token meanwhile
+                    replay = _replay([first], service, digest, strict=strict)
+                    said = _again(replay) if replay else said
+        except StoreUnavailable as error:
+            self._incident(error)
+            replay, said = None, self._technical(request, caller)
+        return HookAnswer(
+            status=replay.status if replay else 200,
+            body=said.response.body,
+            replayed=replay is not None,
+            hook_instance=request.hook_instance,
+            outcome=said.outcome,
+            path=said.path,
+            covered=said.response.covered,
+            rules=tuple(card.rule for card in said.response.cards),
+            dropped=said.dropped,
+        )
+
+    def _say(self, request: HookRequest, caller: Caller, started: float) -> Said:
+        """The full answer, or the technical one where something of ours breaks.
+
+        order-select is warm and quiet: it has opened what signing needs (keys, store), and no documentation is ever
+        asked for on a secondary hook (cds-hooks-crd 101, 102).
+        """
+        if not request.service.primary:
+            return Said(response=HookResponse(NOTHING), outcome="quiet")
+        try:
+            return self._decide(request, caller, started)
+        except CdsServiceError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not block an order; it is counted and logged
+            self._incident(error)
+            return self._technical(request, caller)
+
+    def _decide(self, request: HookRequest, caller: Caller, started: float) -> Said:
+        as_of = self._clock.now().date()
+        version = request.version(caller.profile.crd_version)
+        request, fetched, reading = self._read(request, caller, started, as_of)
+        usable = [source for source, choice in reading.choices.items() if coverage_usable(choice, version)]
+        members = {reading.choices[source].member_id for source in usable} - {""}
+        on_file = [found for member in sorted(members) for found in self._store.authorizations(member)]
+        judged = judge(self._rules, reading, as_of, on_file)
+        document = encode_determination(self._rules, judged.values(), as_of)
+        call = _Call(request, caller, reading, judged, version, as_of)
+        response, idents = self._respond(call, usable, document)
+        partial = any(seen.state in _INCOMPLETE for seen in fetched.values())
+        return Said(
+            response=response,
+            outcome="quiet" if response.body == NOTHING else "partial" if partial else "full",
+            path="pull" if fetched else "prefetch",
+            dropped=len(reading.chart.dropped),
+            determinations=tuple((ident, document) for ident in idents) or ((self._new_id(), document),),
+        )
+
+    def _read(
+        self, request: HookRequest, caller: Caller, started: float, as_of: date
+    ) -> tuple[HookRequest, Mapping[str, Fetched], Reading]:
+        """Prefetch, then what it did not hold, then what those resources name; one deadline for all reads."""
+        profile = caller.profile
+        grant = _grant(request, caller)
+        ask = outstanding(request, self._rules.published, aliases=profile.prefetch_aliases, open_fhir=profile.open_fhir)
+        deadline = started + profile.deadline_seconds - RESERVE_SECONDS
+        fetched: dict[str, Fetched] = dict.fromkeys(ask.denied, DENIED) if grant else {}
+        wanted = dict(WANTED)
+        if grant is not None:
+            queries = dict(ask.queries) | _not_sent(request)
+            wanted |= {name: name.partition("/")[0] for name in _not_sent(request)}
+            if queries:
+                fetched |= self._reader.fetch(grant, queries, deadline)
+                request = _with_dispatched(request, fetched)
+        aliases = profile.prefetch_aliases
+        reading = read(self._rules, request, fetched, as_of, aliases=aliases, wanted=wanted)
+        more = still_named(reading.chart, request.drafts, fetched) if grant else {}
+        if grant is None or not more:
+            return request, fetched, reading
+        fetched |= self._reader.fetch(grant, {name: name for name in more}, deadline)
+        wanted |= more
+        return request, fetched, read(self._rules, request, fetched, as_of, aliases=aliases, wanted=wanted)
+
+    def _respond(self, call: _Call, usable: Sequence[str], document: bytes) -> tuple[HookResponse, list[str]]:
+        """Actions and cards for the orders that a Coverage of ours answers for, and the assertion ids used."""
+        if not usable:
+            return HookResponse(NOTHING), []
+        request, profile = call.request, call.caller.profile
+        answers = {source: _answer(call, source) for source in usable}
+        drafts = {draft.source: draft for draft in request.drafts}
+        made, idents = _actions(call, answers, drafts, document)
+        first = min((call.judged[source] for source in usable), key=_by_scope)
+        texts = first.rules.texts
+        said = [each for source, each in answers.items() if call.judged[source].rules is first.rules]
+        who = Acknowledger(self._key, profile.id, request.patient_id, request.user_id or "")
+        orders = call.reading.orders
+        made_cards = dose_card(texts, said, orders, drafts, who), coverage_card(texts, said, orders, drafts)
+        cards = [card for card in made_cards if card is not None]
+        shown = shown_cards(cards, request.options, self._acknowledged(cards))
+        return compose(shown, made, texts, call.version), idents
+
+    def _acknowledged(self, cards: Sequence[Card]) -> frozenset[str]:
+        keys = quiet_keys(cards)
+        if not keys:
+            return frozenset()
+        since = self._clock.now() - timedelta(days=self._rules.payer.quiet_days)
+        return self._store.acknowledged(keys, since)
+
+    def _technical(self, request: HookRequest, caller: Caller) -> Said:
+        """The answer that asserts nothing, for the orders that may be ours to answer for (reliability 2.1 step 3).
+
+        Where not even that can be built the error goes on, and the caller gets 503.
+        """
+        as_of = self._clock.now().date()
+        version = request.version(caller.profile.crd_version)
+        reading = read(self._rules, request, {}, as_of, aliases=caller.profile.prefetch_aliases)
+        usable = [
+            source
+            for source, choice in reading.choices.items()
+            if choice.state == "ours" and choice.reference and may_concern(reading.orders[source])
+        ]
+        answers = {each.order: each for each in technical_answer(usable, version)}
+        drafts = {draft.source: draft for draft in request.drafts}
+        call = _Call(request, caller, reading, {}, version, as_of)
+        made, _ = _actions(call, answers, drafts, self._new_id().encode())
+        response = compose([], made, self._rules.guidelines[0].texts, version)
+        return Said(response=response, outcome="technical", dropped=len(reading.chart.dropped))
+
+    def _invocation(self, request: HookRequest, caller: Caller, digest: str, said: Said) -> Invocation:
+        keyed = f"{caller.profile.id}\0{request.patient_id}".encode()
+        return Invocation(
+            id=self._new_id(),
+            client=caller.profile.id,
+            service=request.service.id,
+            hook=request.service.hook,
+            hook_instance=request.hook_instance,
+            jti=caller.jti,
+            jti_expires=caller.expires,
+            received=self._clock.now(),
+            request_digest=digest,
+            policy_digest=self._rules.digest,
+            patient_key=hmac.new(self._key, keyed, hashlib.sha256).hexdigest(),
+            status=200,
+            response=said.response.body,
+            determinations=said.determinations,
+            cards=tuple((card.uuid, card.rule, card.quiet_key) for card in said.response.cards),
+            outcome=said.outcome,
+        )
+
+
+class _Call(msgspec.Struct, frozen=True):
+    """What the steps of one call share."""
+
+    request: HookRequest
+    caller: Caller
+    reading: Reading
+    judged: Mapping[str, Judged]
+    version: str
+    as_of: date
+
+
+_INCOMPLETE = frozenset({"partial", "failed", "late", "denied"})
+_RANK = {True: 0, None: 1, False: 2}
+_encode_numbers = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def _by_scope(judged: Judged) -> int:
+    return _RANK[judged.determination.in_scope]
+
+
+def _replay(earlier: Sequence[Recalled], service: str, digest: str, *, strict: bool) -> Recalled | None:
+    """The stored answer that this call repeats; raises NotAuthenticated where its jti was used for another one."""
+    for each in earlier:
+        if each.by == "jti":
+            if strict or each.service != service or each.request_digest != digest:
+                raise NotAuthenticated("jti_replayed")
+            return each
+    return next((each for each in earlier if each.service == service and not strict), None)
+
+
+def _again(replay: Recalled) -> Said:
+    return Said(response=HookResponse(replay.response), outcome=replay.outcome)
+
+
+def _grant(request: HookRequest, caller: Caller) -> Grant | None:
+    """What may be asked of the EHR; None where nothing was lent. Raises NotAllowed for a server not registered."""
+    if request.fhir_server is None or not caller.profile.issuer:
+        return None
+    if registered_server(caller.profile, request.fhir_server) is None:
+        raise NotAllowed("this FHIR server is not registered for this client")
+    lent = request.authorization
+    if lent is None and not caller.profile.open_fhir:
+        return None
+    return Grant(request.fhir_server, lent.access_token if lent else None, lent.scope if lent else "", caller.profile)
+
+
+def _not_sent(request: HookRequest) -> dict[str, str]:
+    """Dispatched orders that prefetch does not hold."""
+    held = {draft.source for draft in request.drafts}
+    return {name: name for name in request.dispatched if name not in held}
+
+
+def _with_dispatched(request: HookRequest, fetched: Mapping[str, Fetched]) -> HookRequest:
+    """The request with the dispatched orders that were read."""
+    read_now = [
+        Draft(resource, _encode_numbers(resource), "", name)
+        for name in _not_sent(request)
+        for resource in fetched.get(name, DENIED).resources[:1]
+        if f"{resource.get('resourceType')}/{resource.get('id')}" == name
+    ]
+    return msgspec.structs.replace(request, drafts=(*request.drafts, *read_now)) if read_now else request
+
+
+def _answer(call: _Call, source: str) -> OrderAnswer:
+    judged = call.judged[source]
+    on_file = judged.on_file if call.request.options.unsolicited_determ else NOTHING_ON_FILE
+    standing = Standing(
+        rules=judged.rules.answers,
+        determination=judged.determination,
+        coverage=call.reading.choices[source],
+        on_file=on_file,
+        failed=call.reading.failed,
+    )
+    return answer(standing, call.version)
+
+
+def _actions(
+    call: _Call, answers: Mapping[str, OrderAnswer], drafts: Mapping[str, Draft], content: bytes
+) -> tuple[list[tuple[OrderAnswer, dict[str, object]]], list[str]]:
+    """System actions by Coverage: one assertion id for all orders of one Coverage (cds-hooks-crd 143, 144)."""
+    by_coverage: dict[str, list[OrderAnswer]] = {}
+    for source, each in answers.items():
+        if each.answer is not None:
+            by_coverage.setdefault(call.reading.choices[source].reference, []).append(each)
+    made: list[tuple[OrderAnswer, dict[str, object]]] = []
+    idents = []
+    for coverage, group in by_coverage.items():
+        digest = next((call.judged[each.order].rules.guideline.digest for each in group if call.judged), "")
+        ident = assertion_id(digest, call.as_of, coverage, content)
+        idents.append(ident)
+        if call.request.options.coverage_info:
+            made += actions(
+                group,
+                drafts,
+                Assertion(coverage, ident, call.as_of, call.version),
+                accepted=call.caller.profile.system_actions,
+                fhir_server=call.request.fhir_server,
+            )
+    return made, idents
+
+
+def may_concern(order: Order) -> bool:
+    """Whether an order that could not be judged may be one of the guideline's: no other route is stated."""
+    if order.kind is OrderKind.DRUG:
+        return order.route not in {RouteGroup.SYSTEMIC, RouteGroup.OTHER}
+    return order.kind is not OrderKind.OTHER

@@ -1,0 +1,62 @@
+"""What the first reads name but do not hold: an order's Medication, a Coverage's payer, a reason, a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from cds_service.cds_hooks.drafts import Draft
+from cds_service.fhir.chart import Chart
+
+MOST = 24  # further reads for one call; what lies beyond stays unknown
+
+# resource type -> elements that hold references, and the types worth reading through them
+_NAMES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "MedicationRequest": (
+        ("medicationReference", ("Medication",)),
+        ("insurance", ("Coverage",)),
+        ("reasonReference", ("Condition",)),
+    ),
+    "MedicationStatement": (("medicationReference", ("Medication",)),),
+    "MedicationDispense": (("medicationReference", ("Medication",)),),
+    "MedicationAdministration": (("medicationReference", ("Medication",)),),
+    "ServiceRequest": (("insurance", ("Coverage",)), ("reasonReference", ("Condition",))),
+    "DeviceRequest": (
+        ("codeReference", ("Device",)),
+        ("insurance", ("Coverage",)),
+        ("reasonReference", ("Condition",)),
+    ),
+    "Coverage": (("payor", ("Organization",)),),
+}
+
+
+def still_named(chart: Chart, drafts: Sequence[Draft], known: Iterable[str]) -> dict[str, str]:
+    """Names ("Type/id") that are neither held nor asked for yet, with their types; the drafts' own come first."""
+    found: dict[str, str] = {}
+    asked = frozenset(known)
+    for resource in _in_order(chart, drafts):
+        for element, kinds in _NAMES[resource["resourceType"]]:
+            for reference in _references(resource.get(element)):
+                name = chart.normal(reference)
+                if name is None or name in asked or name in found or chart.resolve(reference, resource) is not None:
+                    continue
+                kind = name.partition("/")[0]
+                if kind in kinds:
+                    found[name] = kind
+                    if len(found) == MOST:
+                        return found
+    return found
+
+
+def _in_order(chart: Chart, drafts: Sequence[Draft]) -> Iterator[Mapping[str, Any]]:
+    for draft in drafts:
+        if draft.resource["resourceType"] in _NAMES:
+            yield draft.resource
+    for kind in ("Coverage", "MedicationRequest", "MedicationStatement", "MedicationAdministration"):
+        yield from chart.of(kind)
+
+
+def _references(value: Any) -> Iterator[dict[str, Any]]:
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, dict) and isinstance(each.get("reference"), str):
+            yield each
