@@ -12,12 +12,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -31,6 +32,32 @@ _LONGEST_PAUSE = 0.005
 # Pages in the log before a commit moves them into the file (16 MB). SQLite's own 1000 makes one call in 80 wait
 # for two fsyncs (about 9 ms); 4000 makes it one in 300.
 _CHECKPOINT_PAGES = 4000
+_ANSWER_MARGIN = 0.5  # seconds that a server's own timeout message may take to arrive
+_BULK_SECONDS = 60  # for imports, reports and purges
+
+_SQLITE_BEGIN = {
+    True: ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
+    False: ("BEGIN IMMEDIATE",),
+}
+_POSTGRES_BEGIN = ("BEGIN", f"SET LOCAL statement_timeout = '{_BULK_SECONDS}s'")
+
+
+class _BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection on which no answer is awaited for ever: a server that hangs sends no timeout message either."""
+
+    longest_wait = float(_BULK_SECONDS)
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        return super().wait(gen, interval, self.longest_wait if timeout is None else timeout)
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Wait for bulk work."""
+        usual, self.longest_wait = self.longest_wait, float(_BULK_SECONDS) + _ANSWER_MARGIN
+        try:
+            yield
+        finally:
+            self.longest_wait = usual
 
 
 def parse_url(url: str) -> sa.URL:
@@ -81,7 +108,7 @@ class Database:
             if self.sqlite
             else {"connect_args": self._postgres_settings()}
         )
-        return sa.create_engine(
+        engine = sa.create_engine(
             self.url,
             isolation_level="AUTOCOMMIT",
             poolclass=sa.QueuePool,
@@ -93,6 +120,9 @@ class Database:
             hide_parameters=True,
             **how,
         )
+        if not self.sqlite:
+            sa.event.listen(engine, "do_connect", self._connect_postgres)
+        return engine
 
     def _connect_sqlite(self) -> sqlite3.Connection:
         # timeout=0: SQLite's own waiting doubles its sleeps up to 100 ms; ``_attempt`` asks again after 0.2 ms.
@@ -114,11 +144,17 @@ class Database:
         bound = int(self._busy_seconds * 1000)
         return {
             "connect_timeout": max(2, int(self._busy_seconds)),  # libpq knows no less than two seconds
-            "options": f"-c lock_timeout={bound} -c timezone=UTC",
+            "options": f"-c lock_timeout={bound} -c statement_timeout={bound} -c timezone=UTC",
             "application_name": "cds-service",
             "tcp_user_timeout": max(2000, bound),
             "prepare_threshold": 2,
         }
+
+    def _connect_postgres(self, dialect: object, record: object, cargs: list[Any], cparams: dict[str, Any]) -> Any:
+        del dialect, record
+        connection = _BoundedConnection.connect(*cargs, **cparams)
+        connection.longest_wait = self._busy_seconds + _ANSWER_MARGIN
+        return connection
 
     def run(self, work: Callable[[PoolProxiedConnection], T]) -> T:
         """Lend ``work`` a driver connection in autocommit; ``work`` may be done twice.
@@ -159,7 +195,7 @@ class Database:
 
     def _attempt(self, work: Callable[[], T]) -> T:
         """Ask a busy SQLite file again until ``busy_seconds`` are over; open a lost connection again once."""
-        deadline = 0.0
+        deadline = time.monotonic() + self._busy_seconds
         pause = _FIRST_PAUSE
         reopened = False
         while True:
@@ -167,12 +203,13 @@ class Database:
                 return work()
             except DATABASE_ERRORS as error:
                 failure = failure_of(error)
-            now = time.monotonic()
-            deadline = deadline or now + self._busy_seconds
-            if failure is Failure.BROKEN and not reopened:
+            # A PostgreSQL that has become a standby refuses writes on connections made before.
+            lost = failure is Failure.BROKEN or (failure is Failure.READ_ONLY and not self.sqlite)
+            in_time = time.monotonic() + pause < deadline
+            if lost and not reopened and in_time:
                 reopened = True
                 self.engine.dispose()  # its fellows in the pool are as old, and as dead
-            elif failure is Failure.LOCKED and self.sqlite and now + pause < deadline:
+            elif failure is Failure.LOCKED and self.sqlite and in_time:
                 time.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
             else:
@@ -198,18 +235,18 @@ class Database:
 
     @contextmanager
     def _transaction(self, connection: sa.Connection, *, durable: bool) -> Iterator[None]:
-        if self.sqlite:
-            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if self.sqlite else "BEGIN")
-        try:
-            yield
-            connection.exec_driver_sql("COMMIT")
-        except BaseException:
-            connection.invalidate()  # closing rolls back; after SQLITE_FULL a ROLLBACK of ours would hide the cause
-            raise
-        finally:
-            if self.sqlite and durable and not connection.invalidated:
-                connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+        for statement in _SQLITE_BEGIN[durable] if self.sqlite else _POSTGRES_BEGIN:
+            connection.exec_driver_sql(statement)
+        driver = connection.connection.driver_connection
+        with driver.patient() if isinstance(driver, _BoundedConnection) else nullcontext():
+            try:
+                yield
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                connection.invalidate()  # that rolls back; after SQLITE_FULL a ROLLBACK of ours would hide the cause
+                raise
+        if self.sqlite and durable:
+            connection.exec_driver_sql("PRAGMA synchronous=NORMAL")  # the hook path finds it as it was opened
 
     def close(self) -> None:
         """Close every connection of this process."""
