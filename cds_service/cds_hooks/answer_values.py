@@ -166,10 +166,11 @@ def _reviewer(rules: AnswerRules, order: OrderDetermination, _f: Authorization |
 
 def _missing(rules: AnswerRules, order: OrderDetermination, _f: Authorization | None, _v: str) -> CoverageAnswer:
     where = ", ".join(key for key, result in order.criteria.items() if result.status is Truth.UNKNOWN)
+    count = len(order.missing_facts)
     partly = any(flag.code == "incomplete_data" for flag in order.flags)
     reason = (
-        f"The chart does not show all facts that guideline {rules.guideline} asks for"
-        f"{f' ({where})' if where else ''}; {len(order.missing_facts)} to answer."
+        f"Prior authorization is needed. The chart does not show {count} fact{'s' * (count != 1)} "
+        f"that guideline {rules.guideline} asks for{f' ({where})' if where else ''}."
         f"{' A part of the record could not be read.' if partly else ''}"
     )
     return _documented(rules, order, reason)
@@ -192,16 +193,15 @@ def _open_points(rules: AnswerRules, order: OrderDetermination) -> str:
 
 
 def exceeding(result: DoseResult) -> list[str]:
-    """As "morphine 16 mg/d is above the table's 15 mg/d", for the daily amount and for the concentration."""
+    """As "morphine 16 mg/d is above the guideline table's 15 mg/d", for the daily amount and for the concentration."""
     lines = []
     if result.daily_verdict is Verdict.EXCEEDS and result.daily is not None and result.daily_limit is not None:
         amount, limit = decimal_text(result.daily), decimal_text(result.daily_limit)
-        lines.append(f"{result.ingredient} {amount} mg/d is above the table's {limit} mg/d")
+        lines.append(f"{result.ingredient} {amount} mg/d is above the guideline table's {limit} mg/d")
     strength, top = result.concentration, result.concentration_limit
     if result.concentration_verdict is Verdict.EXCEEDS and strength is not None and top is not None:
-        lines.append(
-            f"{result.ingredient} {decimal_text(strength)} mg/mL is above the table's {decimal_text(top)} mg/mL"
-        )
+        amount, limit = decimal_text(strength), decimal_text(top)
+        lines.append(f"{result.ingredient} {amount} mg/mL is above the guideline table's {limit} mg/mL")
     return lines
 
 

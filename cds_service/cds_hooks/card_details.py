@@ -16,7 +16,7 @@ from cds_service.domain.quantity import decimal_text
 from cds_service.domain.truth import Truth
 
 _SHOWN = 3  # pieces of evidence per criterion
-_STATUS = {Truth.MET: "shown", Truth.NOT_MET: "not shown", Truth.UNKNOWN: "not known yet"}
+_STATUS = {Truth.MET: "appears met", Truth.NOT_MET: "not shown", Truth.UNKNOWN: "not known yet"}
 _VERDICT = {
     Verdict.WITHIN: "within",
     Verdict.EXCEEDS: "**above**",
@@ -55,8 +55,7 @@ def criteria_table(texts: CardTexts, determination: OrderDetermination) -> list[
         return []
     lines = ["", "| Criterion | Status | Evidence |", "|---|---|---|"]
     for key, result in determination.criteria.items():
-        name = texts.criteria.get(key, "")
-        lines.append(f"| {key} {name} | {_STATUS[result.status]} | {_evidence(result)} |")
+        lines.append(f"| {texts.criteria.get(key, key)} | {_STATUS[result.status]} | {_evidence(result)} |")
     return lines
 
 
@@ -75,6 +74,11 @@ def missing_list(texts: CardTexts, determination: OrderDetermination) -> list[st
     if not determination.missing_facts:
         return []
     return ["", "Still missing:", "", *(f"- {texts.facts.get(name, name)}" for name in determination.missing_facts)]
+
+
+def distinct(doses: Sequence[Sequence[DoseResult]]) -> list[DoseResult]:
+    """Dose results of several orders, one that they share named once."""
+    return list(doses[0]) if len(doses) == 1 else list(dict.fromkeys(dose for each in doses for dose in each))
 
 
 def dose_lines(texts: CardTexts, results: Sequence[DoseResult]) -> list[str]:
@@ -107,10 +111,16 @@ def _source(texts: CardTexts, result: DoseResult) -> str:
 
 def advice_lines(texts: CardTexts, determination: OrderDetermination, order: Order | None) -> list[str]:
     """Line of therapy, diagnosis, billing, remarks, precaution: advice, never a criterion."""
-    parts = [_TIER[determination.tier.tier]] if determination.tier.tier in _TIER and determination.dose else []
-    parts += [texts.notes[caveat] for caveat in determination.tier.caveats if caveat in texts.notes]
+    solution = order.solution if order is not None else None
+    drugs = frozenset(part.name for part in solution.drugs() if part.name) if solution else frozenset()
+    codes = dict.fromkeys(flag.code for flag in determination.flags)
+    parts = [*texts.programs.get(determination.program, ())]
+    if drugs and determination.tier.tier in _TIER:
+        parts.append(" ".join([_TIER[determination.tier.tier], texts.regimens.get(drugs, "")]).rstrip())
+    parts += [note for drug in sorted(drugs) for note in texts.drug_notes.get(drug, ())]
     parts += _diagnosis(determination) + _billing(texts, determination)
-    parts += [_REMARKS[code] for code in dict.fromkeys(flag.code for flag in determination.flags) if code in _REMARKS]
+    parts += [_REMARKS[code] for code in codes if code in _REMARKS]
+    parts += [note for code in codes for note in texts.flag_notes.get(code, ())]
     if order is not None and order.prior and texts.precaution:
         parts.append(texts.precaution)
     return ["", *(f"- {part}" for part in parts)] if parts else []
@@ -129,9 +139,9 @@ def _billing(texts: CardTexts, determination: OrderDetermination) -> list[str]:
     codes = [markdown_text(code, 20) for code in determination.billing]
     lines = [f"Billing: {', '.join(codes)}."] if codes else []
     if texts.compounded_code in determination.billing:
-        lines += [texts.notes[key] for key in ("related_guideline",) if key in texts.notes]
-    elif determination.dose and not set(texts.commercial.values()) & set(determination.billing):
-        lines.append(f"Billing depends on whether the drug is compounded: then {texts.compounded_code}.")
+        return [*lines, texts.related] if texts.related else lines
+    if determination.dose and not set(texts.commercial.values()) & set(determination.billing):
+        lines.append(f"Billing depends on whether the drug is compounded; if it is, {texts.compounded_code}.")
     return lines
 
 

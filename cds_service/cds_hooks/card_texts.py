@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import product
 
 import msgspec
 
 from cds_service.cds_hooks.markdown import markdown_text, plain_text
+from cds_service.domain.determination import Program
 from cds_service.domain.payer import Payer
-from cds_service.policy.model import Guideline, Statement
+from cds_service.policy.model import Annotation, Guideline, ProgramException, Statement
 
 _LONG = 1_000  # of one text of the guideline's
 
 
 class CardTexts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything here is Markdown, but for ``label`` and the addresses."""
+    """Everything here is Markdown, but for ``label``, codes and addresses."""
 
     guideline: str  # "09-J1000-31"
     label: str  # source.label
     policy_url: str  # absolute, of the public page
     smart_app_url: str | None  # None: no SMART link is shown
     reasons_system: str  # CodeSystem of the override reasons
-    criteria: Mapping[str, str]
+    criteria: Mapping[str, str]  # id -> number and text
     facts: Mapping[str, str]
     durations: Mapping[str, str]  # "P1M" -> "1 month"
     dose_citations: Mapping[str, str]
-    notes: Mapping[str, str]  # statement id -> text, for caveats and advice
-    card_disclaimer: str  # one line, on every card
-    dose_disclaimer: str  # one line more, where a dose is shown
+    regimens: Mapping[frozenset[str], str]  # drugs of a solution -> what the guideline says of it
+    drug_notes: Mapping[str, tuple[str, ...]]  # footnotes and findings about one drug
+    flag_notes: Mapping[str, tuple[str, ...]]  # findings shown with a flag
+    programs: Mapping[Program, tuple[str, ...]]  # what to read instead
+    card_disclaimer: str  # on every card
+    dose_disclaimer: str  # one more, where a dose is shown
     precaution: str
+    related: str  # beside codes for compounded drugs
     compounded_code: str
-    commercial: Mapping[str, str]
+    commercial: Mapping[str, str]  # drug -> code where nothing is compounded
 
 
 def card_texts(
     guideline: Guideline, payer: Payer, *, policy_url: str, smart_app_url: str | None, canonical_base: str
 ) -> CardTexts:
     """Prepare the words of one guideline. ``canonical_base`` as in "https://cds.example.org/fhir"."""
-    printed = {row.cite for row in guideline.dose_rows}
+    table = [row.cite for row in guideline.dose_rows]
     disclaimers = guideline.statements_of("disclaimer")
+    beside_table = [each for each in disclaimers if any(cite.startswith(each.cite) for cite in table)]
+    found = [each for each in guideline.annotations if each.shown == "card"]
+    about_drugs: list[Statement | Annotation] = list(guideline.statements_of("footnote"))
+    about_drugs += [each for each in found if not each.flag]
     return CardTexts(
         guideline=markdown_text(guideline.id),
         label=plain_text(payer.label, 80),
         policy_url=policy_url,
         smart_app_url=smart_app_url,
         reasons_system=f"{canonical_base}/CodeSystem/dose-override-reasons",
-        criteria={key: markdown_text(each.text, _LONG) for key, each in guideline.criteria.items()},
+        criteria={key: _criterion(guideline, key) for key in guideline.criteria},
         facts={name: markdown_text(fact.text, _LONG) for name, fact in guideline.facts.items()},
         durations={
             section.approval_duration: _duration(section.approval_duration)
@@ -53,22 +63,51 @@ def card_texts(
             if section.approval_duration
         },
         dose_citations={drug: markdown_text(row.citation) for drug, row in guideline.dose_table.rows.items()},
-        notes={each.id: markdown_text(each.text, _LONG) for each in guideline.statements},
-        card_disclaimer=_quotes(guideline, [each for each in disclaimers if each.cite not in printed]),
-        dose_disclaimer=_quotes(guideline, [each for each in disclaimers if each.cite in printed]),
-        precaution=_quotes(guideline, guideline.statements_of("precaution")),
+        regimens=_regimens(guideline),
+        drug_notes=_grouped((drug, _note(guideline, each)) for each in about_drugs for drug in each.drugs),
+        flag_notes=_grouped((each.flag, _note(guideline, each)) for each in found if each.flag),
+        programs={program: _program(each) for program, each in guideline.programs.items()},
+        card_disclaimer=" ".join(_note(guideline, each) for each in disclaimers if each not in beside_table),
+        dose_disclaimer=" ".join(_note(guideline, each) for each in beside_table),
+        precaution=" ".join(_note(guideline, each) for each in guideline.statements_of("precaution")),
+        related=" ".join(_note(guideline, each) for each in guideline.statements_of("related")),
         compounded_code=guideline.billing.compounded_code,
         commercial=guideline.billing.commercial,
     )
 
 
-def _quotes(guideline: Guideline, statements: list[Statement] | tuple[Statement, ...]) -> str:
-    parts = []
-    for each in statements:
-        text = markdown_text(each.text, _LONG)
-        shown = f"\N{LEFT DOUBLE QUOTATION MARK}{text}\N{RIGHT DOUBLE QUOTATION MARK}" if each.quoted else text
-        parts.append(f"{shown} ({markdown_text(guideline.id)}, {markdown_text(each.cite)})")
-    return " ".join(parts)
+def _criterion(guideline: Guideline, key: str) -> str:
+    """Number and text; the precondition has no number."""
+    text = markdown_text(guideline.criteria[key].text, _LONG)
+    return text if key == guideline.stem else f"{markdown_text(key)} {text}"
+
+
+def _note(guideline: Guideline, each: Statement | Annotation) -> str:
+    """A text with its citation; the guideline's own words in quotation marks."""
+    text = markdown_text(each.text if isinstance(each, Statement) else each.remark, _LONG)
+    if isinstance(each, Statement) and each.quoted:
+        text = f"\N{LEFT DOUBLE QUOTATION MARK}{text}\N{RIGHT DOUBLE QUOTATION MARK}"
+    return f"{text} ({markdown_text(guideline.id)}, {markdown_text(each.cite)})"
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    groups: dict[str, tuple[str, ...]] = {}
+    for key, text in pairs:
+        groups[key] = (*groups.get(key, ()), text)
+    return groups
+
+
+def _regimens(guideline: Guideline) -> dict[frozenset[str], str]:
+    """Each set of drugs with the text of the first regimen that it makes."""
+    texts: dict[frozenset[str], str] = {}
+    for regimen in guideline.regimens:
+        for drugs in product(*regimen.one_from_each):
+            texts.setdefault(frozenset(drugs), markdown_text(regimen.text, _LONG))
+    return texts
+
+
+def _program(each: ProgramException) -> tuple[str, ...]:
+    return tuple(f"{markdown_text(label)} ({markdown_text(remark)})" for label, remark in each.links)
 
 
 def _duration(iso: str) -> str:

@@ -35,6 +35,14 @@ _FALLBACK: Mapping[Situation, str] = {
     Situation.OUTSIDE_SAID: "outside",
 }
 _URGENCY = {situation: rank for rank, situation in enumerate([*_RULES, *_FALLBACK])}
+_SENTENCES: Mapping[Situation, str] = {
+    Situation.RATIONALE: "Prior authorization: give a clinical rationale (guideline {name}).",
+    Situation.MISSING_FACTS: "Prior authorization: {count} {answers} needed (guideline {name}).",
+    Situation.MEDICARE: "Medicare Advantage: NCD 280.14 applies, a person decides.",
+    Situation.REVIEWER: "Ready to submit for prior authorization; a reviewer decides (guideline {name}).",
+    Situation.READY: "Appears to meet guideline {name}: ready to submit for prior authorization.",
+    Situation.AUTHORIZED: "Covered: an authorization in force covers this order.",
+}
 _FORM = frozenset({Situation.RATIONALE, Situation.MISSING_FACTS, Situation.MEDICARE})
 _ONE_LINE = frozenset({Situation.REDIRECT, Situation.PENDING, *_FALLBACK})
 
@@ -82,18 +90,12 @@ def _sentence(texts: CardTexts, said: OrderAnswer) -> str:
     determination, name = said.determination, texts.guideline
     if determination is None:
         return f"Coverage under guideline {name} cannot be told at the moment."
-    count = len(determination.missing_facts)
-    sentences = {
-        Situation.RATIONALE: f"Prior authorization: give a clinical rationale (guideline {name}).",
-        Situation.MISSING_FACTS: f"Prior authorization: {count} fact{'s' * (count != 1)} to add (guideline {name}).",
-        Situation.CANNOT_TELL: open_question(determination),
-        Situation.MEDICARE: "Medicare Advantage: NCD 280.14 applies, a person decides.",
-        Situation.REVIEWER: f"Ready to submit for prior authorization; a reviewer decides (guideline {name}).",
-        Situation.READY: f"Appears to meet guideline {name}: ready to submit for prior authorization.",
-        Situation.NO_AUTH: _no_auth(texts, said),
-        Situation.AUTHORIZED: "Covered: an authorization in force covers this order.",
-    }
-    return sentences.get(said.situation) or _reason(said)
+    if (template := _SENTENCES.get(said.situation)) is not None:
+        count = len(determination.missing_facts)
+        return template.format(name=name, count=count, answers="answer" if count == 1 else "answers")
+    if said.situation is Situation.CANNOT_TELL:
+        return open_question(determination)
+    return _no_auth(texts, said) if said.situation is Situation.NO_AUTH else _reason(said)
 
 
 def _reason(said: OrderAnswer) -> str:
@@ -117,8 +119,8 @@ def _detail(texts: CardTexts, said: Sequence[OrderAnswer], orders: Mapping[str, 
     determination = first.determination
     lines += details.missing_list(texts, determination)
     lines += details.criteria_table(texts, determination)
-    doses = dict.fromkeys(dose for each in said if each.determination for dose in each.determination.dose)
-    lines += details.dose_lines(texts, tuple(doses))
+    doses = details.distinct([each.determination.dose for each in said if each.determination])
+    lines += details.dose_lines(texts, doses)
     lines += _approval(texts, determination)
     lines += details.advice_lines(texts, determination, orders.get(first.order))
     return lines + details.closing_lines(texts, dose=bool(doses))

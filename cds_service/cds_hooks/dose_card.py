@@ -11,6 +11,7 @@ import msgspec
 from cds_service.cds_hooks import card_details as details
 from cds_service.cds_hooks.answer_values import exceeding
 from cds_service.cds_hooks.answers import OrderAnswer, Situation
+from cds_service.cds_hooks.card_details import distinct
 from cds_service.cds_hooks.card_texts import CardTexts
 from cds_service.cds_hooks.cards import Card, card_uuid, cut_summary
 from cds_service.cds_hooks.drafts import Draft
@@ -44,7 +45,7 @@ def dose_card(
     concerned = [(each, found) for each in answers if (found := _to_show(each))]
     if not concerned:
         return None
-    results = list(dict.fromkeys(result for _, found in concerned for result in found))
+    results = distinct([found for _, found in concerned])
     critical = any(result.unit_error for result in results)
     rule = "dose-unit-error" if critical else "dose-exceeds"
     summary = cut_summary(_summary(results, critical=critical))

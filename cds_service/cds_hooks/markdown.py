@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9 ,;%()-]|/(?!/))*|\d{4}(?:-\d\d){0,2}")
+# What needs no change, checked first because most text is of this kind: no markup, no start of a list, no address.
+_PLAIN = re.compile(r"(?!\d+[.)](?:\s|$))(?=[A-Za-z0-9])(?:[A-Za-z0-9 ,;%()'=+-]++|/(?!/)|\.(?![A-Za-z])|:(?= ))*+")
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~&]")
-_LINE_START = re.compile(r"^(?=[-+=#:.)])|^(\d+)(?=[.)])")
+_LINE_START = re.compile(r"^(?=[-+=#:.)])|^(\d+)(?=[.)](?:\s|$))")
 # Linkifiers work on the parsed text, where a backslash is gone: only a character in between stops them.
 _HOST = re.compile(r"(?i)(?:\.(?=[^\W\d_])|www(?=\.))")
 _SCHEME = re.compile(r"(?<=[A-Za-z]):(?=\S)")

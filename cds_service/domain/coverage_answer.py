@@ -121,30 +121,42 @@ class CoverageAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Hold the answer against the invariants; cheap enough for every call."""
-        for name, holds in self._invariants():
-            if not holds:
-                raise ValueError(f"coverage answer breaks {name}")
+        held = self._invariants()
+        if not all(held):
+            raise ValueError(f"coverage answer breaks {_RULES[held.index(False)]}")
 
-    def _invariants(self) -> tuple[tuple[str, bool], ...]:
-        words = {self.covered.value, self.pa_needed and self.pa_needed.value, self.doc_needed and self.doc_needed.value}
-        with_pa = DocPurpose.WITH_PA in self.doc_purpose
-        settled = self.pa_needed in {PaNeeded.SATISFIED, PaNeeded.NO_AUTH} or self.covered is Covered.NOT_COVERED
-        return (
-            ("q1: questionnaire only with doc-needed", not self.questionnaires or self.doc_needed is not None),
-            (
-                "q2: pa-needed exactly when not not-covered",
-                (self.pa_needed is None) == (self.covered is Covered.NOT_COVERED),
-            ),
-            ("q3: info-needed exactly when conditional", bool(self.info_needed) == ("conditional" in words)),
-            ("q4: nothing is documented for an authorization that is not needed", not (settled and with_pa)),
-            (
-                "q5: satisfied-pa-id exactly when satisfied",
-                bool(self.satisfied_pa_id) == (self.pa_needed is PaNeeded.SATISFIED),
-            ),
-            ("q6: OTH needs a reason", InfoNeeded.OTHER not in self.info_needed or bool(self.reasons)),
-            ("q7: every reason has text", all(reason.text.strip() for reason in self.reasons)),
-            ("q8: doc-purpose needs a reason", not self.doc_purpose or bool(self.reasons)),
-            ("q9: indeterminate needs a reason", "indeterminate" not in words or bool(self.reasons)),
-            ("purpose: doc-purpose only with doc-needed", not self.doc_purpose or self.doc_needed is not None),
-            ("canonical: questionnaires are versioned", all("|" in each for each in self.questionnaires)),
+    def _invariants(self) -> tuple[bool, ...]:
+        covered, pa_needed, doc_needed, reasons = self.covered, self.pa_needed, self.doc_needed, bool(self.reasons)
+        conditional = (
+            covered is Covered.CONDITIONAL or pa_needed is PaNeeded.CONDITIONAL or doc_needed is DocNeeded.CONDITIONAL
         )
+        settled = covered is Covered.NOT_COVERED or pa_needed is PaNeeded.SATISFIED or pa_needed is PaNeeded.NO_AUTH
+        indeterminate = covered is Covered.INDETERMINATE or pa_needed is PaNeeded.INDETERMINATE
+        return (
+            not self.questionnaires or doc_needed is not None,
+            (pa_needed is None) == (covered is Covered.NOT_COVERED),
+            bool(self.info_needed) == conditional,
+            not (settled and DocPurpose.WITH_PA in self.doc_purpose),
+            bool(self.satisfied_pa_id) == (pa_needed is PaNeeded.SATISFIED),
+            reasons or InfoNeeded.OTHER not in self.info_needed,
+            all(bool(reason.text.strip()) for reason in self.reasons),
+            reasons or not self.doc_purpose,
+            reasons or not indeterminate,
+            not self.doc_purpose or doc_needed is not None,
+            all("|" in canonical for canonical in self.questionnaires),
+        )
+
+
+_RULES = (
+    "q1: questionnaire only with doc-needed",
+    "q2: pa-needed exactly when not not-covered",
+    "q3: info-needed exactly when conditional",
+    "q4: nothing is documented for an authorization that is not needed",
+    "q5: satisfied-pa-id exactly when satisfied",
+    "q6: OTH needs a reason",
+    "q7: every reason has text",
+    "q8: doc-purpose needs a reason",
+    "q9: indeterminate needs a reason",
+    "doc-purpose only with doc-needed",
+    "questionnaires are versioned",
+)
