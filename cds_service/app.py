@@ -1,0 +1,223 @@
+"""The composition root: every adapter is chosen and joined to its use case here, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from wsgiref.types import WSGIApplication
+
+import msgspec
+
+from cds_service.adapters.client_auth import ClientAuthenticator
+from cds_service.adapters.client_files import load_clients
+from cds_service.adapters.fhir_http import HttpFhirReader
+from cds_service.adapters.guarded_http import GuardedHttp, OutboundFailure, egress_to_fhir
+from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
+from cds_service.adapters.memory import MemoryStore
+from cds_service.adapters.policy_files import Configuration, load_configuration
+from cds_service.adapters.secret_files import load_or_make_key, load_readers
+from cds_service.adapters.sql.store import SqlStore
+from cds_service.adapters.system import SystemClock, new_id
+from cds_service.cds_hooks.services import SERVICES
+from cds_service.clients import ClientProfile
+from cds_service.errors import NotFound
+from cds_service.policy.page import page
+from cds_service.ports import Caller, FhirReader, Store
+from cds_service.settings import Settings
+from cds_service.use_cases.check_client import Report, check_client
+from cds_service.use_cases.decide import Addresses, Rules, prepare
+from cds_service.use_cases.evaluate_fetching import EvaluateFetching
+from cds_service.use_cases.order_sign import OrderSign
+from cds_service.use_cases.record_feedback import RecordFeedback
+from cds_service.web import cds_services, pages
+from cds_service.web.application import Parts, application
+from cds_service.web.log_lines import LineWriter
+from cds_service.web.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+DOCUMENTS = Path(__file__).resolve().parents[1] / "docs"
+
+
+class Adapters(msgspec.Struct, frozen=True, kw_only=True):
+    """The outside world of one process. Tests put twins in its place."""
+
+    configuration: Configuration
+    clients: Mapping[str, ClientProfile]  # by issuer
+    authenticator: cds_services.Authenticator
+    store: Store
+    reader: FhirReader
+    clock: SystemClock
+    key: bytes
+    readers: Mapping[str, str]
+    metrics: Metrics
+    writer: LineWriter
+
+
+class OpenDoor:
+    """Takes every caller for one client without rights at any EHR: `CDS_CLIENT_AUTH=off`, for measuring only."""
+
+    def __init__(self) -> None:
+        profile = ClientProfile(id="unauthenticated", name="unauthenticated caller", issuer="unauthenticated")
+        self._caller = Caller(profile, None, None)
+
+    def verify(self, authorization_values: tuple[str, ...], url: str) -> Caller:
+        """Whoever it is."""
+        del authorization_values, url
+        return self._caller
+
+
+def create_app(
+    settings: Settings, adapters: Adapters | None = None, writer: LineWriter | None = None
+) -> WSGIApplication:
+    """The WSGI application. Opens no connection: gunicorn's workers call it after the fork.
+
+    Raises:
+        ConfigurationError: with every complaint about the files and settings read.
+    """
+    world = adapters or real_adapters(settings, writer or LineWriter())
+    rules = load_rules(world.configuration, settings)
+    hooks = cds_services.Hooks(
+        base_url=settings.public_url,
+        discovery=rules.discovery,
+        discovery_digest=sha256(rules.discovery).hexdigest()[:32],
+        discovery_auth=settings.discovery_auth,
+        authenticator=world.authenticator,
+        use_cases=_use_cases(rules, world),
+        feedback=RecordFeedback(world.store, world.clock),
+        max_body_bytes=settings.max_body_bytes,
+    )
+    return application(
+        Parts(
+            hooks=hooks,
+            pages=pages.Pages(
+                payer=world.configuration.payer.label,
+                guidelines=world.configuration.guidelines,
+                view=page,
+                hooks_document=DOCUMENTS / "hooks.md",
+            ),
+            store=world.store,
+            ping=world.store.ping,
+            clock=world.clock,
+            readers=world.readers,
+            metrics=world.metrics,
+            metrics_token_sha256=settings.metrics_token_sha256,
+            metrics_open=not settings.in_production,
+            origins=sorted(
+                {origin for client in world.clients.values() if client.enabled for origin in client.origins}
+            ),
+            writer=world.writer,
+            request_prefix=secrets.token_hex(6),
+            queue_seconds=settings.queue_seconds,
+        )
+    )
+
+
+def real_adapters(settings: Settings, writer: LineWriter) -> Adapters:
+    """What a deployment uses."""
+    clock = SystemClock()
+    clients = load_clients(settings.clients_dir, insecure_dev=settings.insecure_dev)
+    metrics = Metrics(
+        [*(client.id for client in clients.values()), "unauthenticated"],
+        [service.hook for service in SERVICES],
+        shared="PROMETHEUS_MULTIPROC_DIR" in os.environ,  # noqa: TID251 - set by `serve` for prometheus_client alone
+    )
+    http = GuardedHttp(insecure_dev=settings.insecure_dev)
+    keys = KeyRing(GuardedKeyFetch(http, clock), clock, metrics.event)
+    return Adapters(
+        configuration=load_configuration(settings.config_dir),
+        clients=clients,
+        authenticator=ClientAuthenticator(clients, keys, clock, metrics.event) if settings.client_auth else OpenDoor(),
+        store=open_store(settings),
+        reader=_reader(settings, http, clock, metrics.event),
+        clock=clock,
+        key=load_or_make_key(settings.key_file),
+        readers=load_readers(settings.readers_file),
+        metrics=metrics,
+        writer=writer,
+    )
+
+
+def load_rules(configuration: Configuration, settings: Settings) -> Rules:
+    """What the use cases need of the configuration, prepared once."""
+    return prepare(
+        configuration.guidelines,
+        configuration.vocabulary,
+        configuration.payer,
+        configuration.digest,
+        Addresses(public_url=settings.public_url),
+    )
+
+
+def _use_cases(rules: Rules, world: Adapters) -> Mapping[str, cds_services.HookUseCase]:
+    order_sign = OrderSign(
+        rules=rules,
+        reader=world.reader,
+        store=world.store,
+        clock=world.clock,
+        new_id=new_id,
+        key=world.key,
+        incident=_told_of_incidents(world.metrics),
+    )
+    return {service.id: order_sign for service in SERVICES}
+
+
+def _told_of_incidents(metrics: Metrics) -> Callable[[BaseException], None]:
+    def incident(error: BaseException) -> None:
+        """A failure that the caller did not get to see: counted and logged, or it would stay hidden."""
+        metrics.event(f"incident:{type(error).__name__}".lower())
+        log.error("incident", exc_info=error)
+
+    return incident
+
+
+def open_store(settings: Settings) -> Store:
+    """The store of the settings; nothing is connected yet."""
+    return MemoryStore() if settings.in_memory else SqlStore(settings.database_url, pool_size=settings.threads)
+
+
+def evaluate_fetching(settings: Settings, rules: Rules, clock: SystemClock) -> EvaluateFetching:
+    """What `evaluate --fetch` does with one request."""
+    clients = load_clients(settings.clients_dir, insecure_dev=settings.insecure_dev)
+    reader = _reader(settings, GuardedHttp(insecure_dev=settings.insecure_dev), clock, lambda _word: None)
+    return EvaluateFetching(rules, reader, clients.values(), clock)
+
+
+def _reader(settings: Settings, http: GuardedHttp, clock: SystemClock, on_event: Callable[[str], None]) -> FhirReader:
+    # At most half of a worker's threads wait for one EHR (decisions 8, fault F14).
+    return HttpFhirReader(http, clock, on_event, callers_per_server=max(1, settings.threads // 2))
+
+
+def client_report(settings: Settings, ident: str) -> Report:
+    """What `check-client` says of one registered client; asks its key set and FHIR servers over the network."""
+    clock = SystemClock()
+    http = GuardedHttp(insecure_dev=settings.insecure_dev)
+    profile = _client(settings, ident)
+    return check_client(
+        profile,
+        keys=KeyRing(GuardedKeyFetch(http, clock), clock),
+        urls={service.hook: f"{settings.public_url}/cds-services/{service.id}" for service in SERVICES},
+        servers={base: _seen(http, clock, profile, base) for base in profile.fhir_servers},
+    )
+
+
+def _client(settings: Settings, ident: str) -> ClientProfile:
+    clients = load_clients(settings.clients_dir, insecure_dev=settings.insecure_dev)
+    for profile in clients.values():
+        if profile.id == ident:
+            return profile
+    known = ", ".join(sorted(profile.id for profile in clients.values())) or "none"
+    raise NotFound(f"no client with this id in {settings.clients_dir}; there are: {known}")
+
+
+def _seen(http: GuardedHttp, clock: SystemClock, profile: ClientProfile, base: str) -> str:
+    url = f"{base.removesuffix('/')}/metadata"
+    try:
+        http.get(url, egress_to_fhir(profile, base), clock.monotonic() + 5, {"Accept": "application/fhir+json"})
+    except OutboundFailure as failure:
+        return failure.reason
+    return "answers"
