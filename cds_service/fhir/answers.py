@@ -30,7 +30,7 @@ def read_answers(chart: Chart, questionnaire: str, *, signature_required: bool =
             continue
         pairs = tuple(_answers(response))
         attested = _attestation(pairs)
-        counts = response.get("status") in _COUNTING
+        counts = word(response.get("status")) in _COUNTING
         signed = counts and attested is not None and _by_prescriber(chart, response, pairs)
         if signature_required:
             signed = signed and _electronically_signed(response)
@@ -84,7 +84,7 @@ def _by_prescriber(chart: Chart, response: Resource, pairs: tuple[tuple[str, Val
     if "/" in name:
         return name.rsplit("/", 2)[-2] in _PRESCRIBER_TYPES
     resource = chart.resolve(author, response)
-    return (resource.get("resourceType") if resource else author.get("type")) in _PRESCRIBER_TYPES
+    return word(resource.get("resourceType") if resource else author.get("type")) in _PRESCRIBER_TYPES
 
 
 def _electronically_signed(response: Resource) -> bool:

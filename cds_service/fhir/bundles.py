@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from cds_service.domain.record import Availability
-from cds_service.fhir.concepts import dicts
+from cds_service.fhir.concepts import dicts, word
 
 _COMPLETE, _PARTIAL, _NOT_READABLE = Availability.COMPLETE, Availability.PARTIAL, Availability.NOT_READABLE
 
@@ -64,9 +64,9 @@ def outcome(resource: Mapping[str, Any]) -> Availability:
     """What an OperationOutcome among search results says of them; plain warnings and hints say nothing."""
     state = _COMPLETE
     for issue in dicts(resource.get("issue")):
-        if issue.get("severity") in {"error", "fatal"}:
+        if word(issue.get("severity")) in {"error", "fatal"}:
             return _NOT_READABLE
-        if issue.get("code") in _INCOMPLETE:
+        if word(issue.get("code")) in _INCOMPLETE:
             state = _PARTIAL
     return state
 

@@ -14,6 +14,7 @@ import msgspec
 from cds_service.domain.record import Availability
 from cds_service.errors import PatientMismatch
 from cds_service.fhir import bundles, patient_gate
+from cds_service.fhir.concepts import word
 from cds_service.fhir.references import contained, host_of, normal
 
 Resource = dict[str, Any]
@@ -168,12 +169,13 @@ class _Filing:
         for resource, full_url in drafts:  # all names first: a draft's subject may be another entry
             self.put(resource, full_url)
         for number, (resource, full_url) in enumerate(drafts):
-            kind = resource.get("resourceType", "")
+            kind = word(resource.get("resourceType"))
             refusal = self.gate.refusal(kind, resource)
             if refusal == patient_gate.OTHER_PATIENT or (refusal and patient_gate.names_somebody(kind, resource)):
                 where = "context.draftOrders.entry.resource.subject"
                 raise PatientMismatch("an order is not known to be for context.patientId", expression=where)
-            name = f"{kind}/{resource['id']}" if "id" in resource else full_url or f"{kind}/#{number}"
+            ident = resource.get("id")
+            name = f"{kind}/{ident}" if ident is not None else full_url or f"{kind}/#{number}"
             self.draft_names.add(name)
             self.drafts.append(Draft(name, resource, not refusal))
 
@@ -225,8 +227,9 @@ class _Filing:
                 raise PatientMismatch("a Coverage is another patient's", expression="Coverage.beneficiary")
             self.dropped.append(Dropped(kind if kind in self.kinds else "other", reason))
             return
-        if "id" in resource:
-            name = f"{kind}/{resource['id']}"
+        ident = resource.get("id")
+        if ident is not None:
+            name = f"{kind}/{ident}"
             if name in self.draft_names or name in self.index:
                 return
         self.put(resource, full_url)
@@ -238,14 +241,15 @@ class _Filing:
 
     def put(self, resource: Resource, full_url: Any) -> None:
         """Make it findable by ``Type/id``, and by its full URL where that says something else."""
-        name = f"{resource.get('resourceType')}/{resource.get('id')}"
+        ident = resource.get("id")
+        name = f"{resource.get('resourceType')}/{ident}"
         if full_url and type(full_url) is str and full_url != self.base + name:
             there = normal(full_url, self.host)
             if there is not None and there != name:
                 self.index.setdefault(there, resource)
                 if self.host is not None and not there.startswith("urn:"):
                     return  # it lives on another host, where the same id is another thing
-        if "id" in resource:
+        if ident is not None:
             self.index.setdefault(name, resource)
 
 

@@ -167,7 +167,7 @@ def _insurance(chart: Chart, order: Resource) -> frozenset[str]:
 def _facts(chart: Chart, resource: Resource, payer: KnownPayer, as_of: date) -> CoverageFacts:
     start, end = period(resource.get("period"))
     active = (
-        resource.get("status") not in _NOT_IN_FORCE
+        word(resource.get("status")) not in _NOT_IN_FORCE
         and (start is None or start <= as_of)
         and (end is None or as_of <= end)
     )

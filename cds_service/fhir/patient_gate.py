@@ -64,7 +64,7 @@ class PatientGate:
 def names_somebody(kind: str, resource: Mapping[str, Any]) -> bool:
     """The subject is more than a display: an identifier, or a reference that leads nowhere (row 71)."""
     subject = _subject(kind, resource)
-    return type(subject) is dict and ("identifier" in subject or "reference" in subject)
+    return type(subject) is dict and bool(subject.get("identifier") or subject.get("reference"))
 
 
 def error(kind: str, resource: Mapping[str, Any]) -> str:

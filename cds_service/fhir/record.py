@@ -69,7 +69,7 @@ def _condition(resource: Resource) -> Condition:
     active = has_code(status, _ACTIVE) if type(status) is dict else True
     if active:
         for element in _ABATEMENTS:
-            if element in resource:
+            if resource.get(element) is not None:
                 active = False
     recorded = _onset(resource) or day(resource.get("recordedDate"))
     code = resource.get("code")
@@ -78,16 +78,17 @@ def _condition(resource: Resource) -> Condition:
 
 
 def _onset(resource: Resource) -> date | None:
-    if "onsetDateTime" in resource:
-        return day(resource["onsetDateTime"])
-    return period(resource["onsetPeriod"])[0] if "onsetPeriod" in resource else None
+    onset = resource.get("onsetDateTime")
+    if onset is not None:
+        return day(onset)
+    return period(resource.get("onsetPeriod"))[0]
 
 
 def _scores(chart: Chart, dropped: list[tuple[str, str]]) -> tuple[Score, ...]:
     """Numeric results with a date; components (a panel's items and total) one by one."""
     found: list[Score] = []
     for resource in chart.of("Observation"):
-        if resource.get("status") not in _REPORTED:
+        if word(resource.get("status")) not in _REPORTED:
             dropped.append(("Observation", "not_final"))
             continue
         when = _effective(resource)
@@ -108,7 +109,7 @@ def _amount(part: Resource) -> tuple[Any, str] | None:
     quantity = part.get("valueQuantity")
     if type(quantity) is dict:
         value = number(quantity.get("value"))
-        if value is None or "comparator" in quantity:
+        if value is None or quantity.get("comparator"):
             return None
         return value, word(quantity.get("code")) or word(quantity.get("unit"))
     value = number(part.get("valueInteger"))
@@ -117,12 +118,10 @@ def _amount(part: Resource) -> tuple[Any, str] | None:
 
 def _effective(resource: Resource) -> date | None:
     for element in ("effectiveDateTime", "effectiveInstant"):
-        if element in resource:
+        if resource.get(element) is not None:
             return day(resource[element])
-    if "effectivePeriod" in resource:
-        start, end = period(resource["effectivePeriod"])
-        return start or end
-    return day(resource.get("issued"))
+    start, end = period(resource.get("effectivePeriod"))
+    return start or end or day(resource.get("issued"))
 
 
 def _procedures(chart: Chart, dropped: list[tuple[str, str]]) -> tuple[Procedure, ...]:
@@ -133,9 +132,7 @@ def _procedures(chart: Chart, dropped: list[tuple[str, str]]) -> tuple[Procedure
             dropped.append(("Procedure", "not_done"))
             continue
         code = resource.get("code")
-        when = day(resource["performedDateTime"]) if "performedDateTime" in resource else None
-        if "performedPeriod" in resource:
-            when = period(resource["performedPeriod"])[0]
+        when = day(resource.get("performedDateTime")) or period(resource.get("performedPeriod"))[0]
         outcome = label(resource.get("outcome"))
         found.append(Procedure(source(resource), codes(code), label(code), status == "completed", when, outcome))
     return tuple(found)
@@ -205,7 +202,7 @@ def _service_orders(chart: Chart, dropped: list[tuple[str, str]]) -> tuple[Servi
         if code is None:
             device = chart.resolve(resource.get("codeReference"), resource)
             code = device.get("type") if device else None
-        active = draft or (resource.get("status") == "active" and resource.get("intent") not in _WISHES)
+        active = draft or (resource.get("status") == "active" and word(resource.get("intent")) not in _WISHES)
         when = day(resource.get("authoredOn"))
         found.append(ServiceOrder(name, codes(code), label(code), draft, active, when))
     return tuple(found)

@@ -74,6 +74,6 @@ def contained(reference: str, container: Any) -> dict[str, Any] | None:
     held = container.get("contained") if type(container) is dict else None
     if type(held) is list:
         for resource in held:
-            if type(resource) is dict and resource.get("id") in {name, reference}:
+            if type(resource) is dict and resource.get("id") in (name, reference):
                 return resource
     return None

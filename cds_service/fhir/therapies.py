@@ -77,13 +77,13 @@ def _request(chart: Chart, resource: Resource) -> Therapy | str:
     if stop is None:
         stop = _stated_stop(resource, status, start or authored)
     requester = resource.get("requester")
-    prior = chart.normal(resource["priorPrescription"]) if "priorPrescription" in resource else None
+    prior = chart.normal(resource.get("priorPrescription"))
     return _therapy(
         chart,
         resource,
         dosages,
         status=status,
-        proposal=resource.get("intent") in _PROPOSALS,
+        proposal=word(resource.get("intent")) in _PROPOSALS,
         interval=(start or authored, stop),
         reason=resource.get("statusReason"),
         author=requester,
@@ -108,8 +108,7 @@ def _statement(chart: Chart, resource: Resource) -> Therapy | str:
     if status == "not-taken":
         return "not_taken"
     start, stop = period(resource.get("effectivePeriod"))
-    if "effectiveDateTime" in resource:
-        start = day(resource["effectiveDateTime"])
+    start = start or day(resource.get("effectiveDateTime"))
     dosages = dicts(resource.get("dosage"))
     if start is None:
         start, bound = _bounds(dosages, None)
@@ -150,7 +149,7 @@ def _administration(chart: Chart, resource: Resource) -> Therapy | str:
     if status == "not-done":
         return "not_done"
     start, stop = period(resource.get("effectivePeriod"))
-    if "effectiveDateTime" in resource:
+    if resource.get("effectiveDateTime") is not None:
         start = stop = day(resource["effectiveDateTime"])
     dosage = resource.get("dosage")
     return _therapy(
@@ -191,7 +190,7 @@ def _therapy(  # noqa: PLR0913 - one keyword per thing that the four resources s
     for dosage in dosages:
         here = codes(dosage.get("route"))
         routes = routes + here if routes else here
-        if dosage.get("asNeededBoolean") is True or "asNeededCodeableConcept" in dosage:
+        if dosage.get("asNeededBoolean") is True or dosage.get("asNeededCodeableConcept"):
             as_needed = True
         elif not schedule:
             schedule = _schedule(dosage, here)
@@ -256,7 +255,7 @@ def _schedule(dosage: Resource, routes: tuple[Code, ...]) -> str:
             if code.code.upper() in _TIMING_CODES:
                 return code.code.upper()
     for rate in dicts(dosage.get("doseAndRate")) or (dosage,):
-        if "rateQuantity" in rate or "rateRatio" in rate or "rateRange" in rate:
+        if rate.get("rateQuantity") or rate.get("rateRatio") or rate.get("rateRange"):
             return "continuous"
     return "transdermal system" if TRANSDERMAL in routes else ""
 
