@@ -62,24 +62,29 @@ class Assertion(msgspec.Struct, frozen=True):
 
 def assertions(resource: Resource) -> tuple[Assertion, ...]:
     """Every coverage-information on an order."""
-    found = resource.get("extension")
     return tuple(
-        _assertion(extension)
-        for extension in (found if isinstance(found, list) else [])
-        if isinstance(extension, dict) and extension.get("url") == URL
+        _assertion(extension) for extension in _objects(resource.get("extension")) if extension.get("url") == URL
     )
 
 
 def without_coverage_information(resource: Resource) -> Resource:
     """The resource as it was before any payer spoke."""
-    kept = [item for item in resource.get("extension", []) if item.get("url") != URL]
+    held = resource.get("extension")
     rest = {name: value for name, value in resource.items() if name != "extension"}
+    if not isinstance(held, list):
+        return rest if held is None else resource
+    kept = [item for item in held if not (isinstance(item, dict) and item.get("url") == URL)]
     return {**rest, "extension": kept} if kept else rest
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; whatever a payer sends, nothing here may raise."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _assertion(extension: Mapping[str, Any]) -> Assertion:
     parts: dict[str, list[Any]] = {}
-    for part in extension.get("extension", []):
+    for part in _objects(extension.get("extension")):
         parts.setdefault(str(part.get("url")), []).append(part)
     covered, pa = _first(parts, "covered"), _first(parts, "pa-needed")
     tone = _TONE.get(covered) or _TONE.get(pa) or "open"
@@ -110,7 +115,7 @@ def _rows(parts: Mapping[str, list[Any]]) -> Iterator[tuple[str, str]]:
 
 
 def _detail(detail: Mapping[str, Any]) -> tuple[str, str]:
-    inner = {str(part.get("url")): part for part in detail.get("extension", [])}
+    inner = {str(part.get("url")): part for part in _objects(detail.get("extension"))}
     code = _value(inner.get("code", {})) or "Detail"
     qualification = _value(inner.get("qualification", {}))
     text = _value(inner.get("value", {}))
@@ -135,6 +140,5 @@ def _value(part: Mapping[str, Any]) -> str:
         return f"{value.get('start', '...')} to {value.get('end', '...')}"
     if "value" in value:
         return f"{value['value']} {value.get('unit', value.get('code', ''))}".strip()
-    codings = value.get("coding", [])
-    named = next((coding.get("display") or coding.get("code") for coding in codings), None)
+    named = next((one.get("display") or one.get("code") for one in _objects(value.get("coding"))), None)
     return str(value.get("text") or named or value.get("display") or value.get("code") or value.get("reference") or "")

@@ -20,14 +20,15 @@ class Applied(msgspec.Struct, frozen=True):
 
 def apply(drafts: tuple[Resource, ...], body: Any) -> Applied:
     """An action counts if it updates one of the drafts and changes nothing but its coverage-information."""
-    actions = body.get("systemActions", []) if isinstance(body, dict) else []
+    actions = body.get("systemActions") if isinstance(body, dict) else None
     held = {(draft["resourceType"], draft["id"]): draft for draft in drafts}
     done, refused = [], []
     for action in actions if isinstance(actions, list) else []:
-        resource = action.get("resource") if isinstance(action, dict) else None
-        words = str(action.get("description", "System action")) if isinstance(action, dict) else "System action"
-        key = (resource.get("resourceType"), resource.get("id")) if isinstance(resource, dict) else None
-        if action.get("type") != "update" or key not in held or resource is None:
+        plain = action if isinstance(action, dict) else {}
+        resource: Any = plain.get("resource")
+        words = str(plain.get("description", "System action"))
+        key = _key(resource)
+        if plain.get("type") != "update" or key not in held:
             refused.append(f"{words}: not an update of an order in this draft")
         elif without_coverage_information(resource) != without_coverage_information(held[key]):
             refused.append(f"{words}: it would change more than coverage information")
@@ -35,3 +36,9 @@ def apply(drafts: tuple[Resource, ...], body: Any) -> Applied:
             held[key] = resource
             done.append(words)
     return Applied(tuple(held.values()), tuple(done), tuple(refused))
+
+
+def _key(resource: Any) -> tuple[str, str]:
+    if not isinstance(resource, dict):
+        return "", ""
+    return str(resource.get("resourceType")), str(resource.get("id"))
