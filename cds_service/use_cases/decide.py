@@ -27,7 +27,7 @@ from cds_service.domain.record import Availability, Record
 from cds_service.domain.vocabulary import Vocabulary
 from cds_service.fhir.chart import Chart, Read, build_chart
 from cds_service.fhir.coverage import CoverageChoice, KnownPayer, choose, know, read_coverages
-from cds_service.fhir.orders import may_count, read_order
+from cds_service.fhir.orders import may_cumulate, read_order
 from cds_service.fhir.record import read_record
 from cds_service.policy.case import Case
 from cds_service.policy.document import document
@@ -148,7 +148,7 @@ def read(
         running=tuple(
             read_order(stored, chart.resolve, vocabulary, draft=False, source=_name(stored), host=host)
             for stored in chart.of("MedicationRequest")
-            if may_count(stored, vocabulary, routes)
+            if may_cumulate(stored, vocabulary, routes)
         ),
         choices={draft.source: choose(chart, coverages, draft.resource) for draft in request.drafts},
         failed=frozenset(kind for kind, seen in chart.availability.items() if seen is Availability.NOT_READABLE),
@@ -179,7 +179,7 @@ def judge(
                     signature_required=rules.payer.electronic_signature,
                 )
             tried = _judge_one(rules, each, reading, order, companions, record, as_of, authorizations)
-            if found is None or _rank(tried) < _rank(found):
+            if found is None or rank(tried) < rank(found):
                 found = tried
             if tried.determination.in_scope is True:
                 break
@@ -188,7 +188,8 @@ def judge(
     return judged
 
 
-def _rank(judged: Judged) -> int:
+def rank(judged: Judged) -> int:
+    """Orders in scope first, then those of which it cannot be told."""
     return {True: 0, None: 1, False: 2}[judged.determination.in_scope]
 
 
@@ -221,7 +222,7 @@ def determination_of(judged: Iterable[Judged], as_of: date) -> Determination | N
     all_judged = tuple(judged)
     if not all_judged:
         return None
-    guideline = min(all_judged, key=_rank).rules.guideline
+    guideline = min(all_judged, key=rank).rules.guideline
     return Determination(
         as_of=as_of.isoformat(),
         policy_id=guideline.id,

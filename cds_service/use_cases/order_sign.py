@@ -14,23 +14,20 @@ from datetime import date, timedelta
 
 import msgspec
 
-from cds_service.cds_hooks.answers import OrderAnswer, Standing, answer, coverage_usable, technical_answer
-from cds_service.cds_hooks.cards import Card, quiet_keys, shown_cards
-from cds_service.cds_hooks.coverage_card import coverage_card
-from cds_service.cds_hooks.dose_card import Acknowledger, dose_card
+from cds_service.cds_hooks.answers import coverage_usable, technical_answer
 from cds_service.cds_hooks.drafts import Draft
 from cds_service.cds_hooks.prefetch import WANTED, outstanding
 from cds_service.cds_hooks.request import HookRequest, parse_request
-from cds_service.cds_hooks.response import NOTHING, Assertion, HookResponse, actions, assertion_id, compose
+from cds_service.cds_hooks.response import NOTHING, HookResponse, compose
 from cds_service.cds_hooks.services import find_service
 from cds_service.clients import registered_server
-from cds_service.domain.authorization import NOTHING_ON_FILE
 from cds_service.domain.order import Order, OrderKind
 from cds_service.domain.vocabulary import RouteGroup
 from cds_service.errors import CdsServiceError, NotAllowed, NotAuthenticated, StoreUnavailable
 from cds_service.ports import Caller, Clock, Fetched, FhirReader, Grant, Invocation, NewId, Recalled, Store
-from cds_service.use_cases.decide import Judged, Reading, Rules, encode_determination, judge, read
+from cds_service.use_cases.decide import Reading, Rules, encode_determination, judge, read
 from cds_service.use_cases.hook_answer import HookAnswer
+from cds_service.use_cases.respond import Call, assert_coverage, respond
 from cds_service.use_cases.second_reads import still_named
 
 RESERVE_SECONDS = 0.6  # kept of the deadline for deciding, writing down and sending
@@ -129,8 +126,8 @@ class OrderSign:
         on_file = [found for member in sorted(members) for found in self._store.authorizations(member)]
         judged = judge(self._rules, reading, as_of, on_file)
         document = encode_determination(self._rules, judged.values(), as_of)
-        call = _Call(request, caller, reading, judged, version, as_of)
-        response, idents = self._respond(call, usable, document)
+        call = Call(request, caller.profile, reading, judged, version, as_of)
+        response, idents = respond(call, usable, document, self._key, self._acknowledged)
         partial = any(seen.state in _INCOMPLETE for seen in fetched.values())
         return Said(
             response=response,
@@ -165,30 +162,8 @@ class OrderSign:
         wanted |= more
         return request, fetched, read(self._rules, request, fetched, as_of, aliases=aliases, wanted=wanted)
 
-    def _respond(self, call: _Call, usable: Sequence[str], document: bytes) -> tuple[HookResponse, list[str]]:
-        """Actions and cards for the orders that a Coverage of ours answers for, and the assertion ids used."""
-        if not usable:
-            return HookResponse(NOTHING), []
-        request, profile = call.request, call.caller.profile
-        answers = {source: _answer(call, source) for source in usable}
-        drafts = {draft.source: draft for draft in request.drafts}
-        made, idents = _actions(call, answers, drafts, document)
-        first = min((call.judged[source] for source in usable), key=_by_scope)
-        texts = first.rules.texts
-        said = [each for source, each in answers.items() if call.judged[source].rules is first.rules]
-        who = Acknowledger(self._key, profile.id, request.patient_id, request.user_id or "")
-        orders = call.reading.orders
-        made_cards = dose_card(texts, said, orders, drafts, who), coverage_card(texts, said, orders, drafts)
-        cards = [card for card in made_cards if card is not None]
-        shown = shown_cards(cards, request.options, self._acknowledged(cards))
-        return compose(shown, made, texts, call.version), idents
-
-    def _acknowledged(self, cards: Sequence[Card]) -> frozenset[str]:
-        keys = quiet_keys(cards)
-        if not keys:
-            return frozenset()
-        since = self._clock.now() - timedelta(days=self._rules.payer.quiet_days)
-        return self._store.acknowledged(keys, since)
+    def _acknowledged(self, keys: Sequence[str]) -> frozenset[str]:
+        return self._store.acknowledged(keys, self._clock.now() - timedelta(days=self._rules.payer.quiet_days))
 
     def _technical(self, request: HookRequest, caller: Caller) -> Said:
         """The answer that asserts nothing, for the orders that may be ours to answer for (reliability 2.1 step 3).
@@ -205,8 +180,8 @@ class OrderSign:
         ]
         answers = {each.order: each for each in technical_answer(usable, version)}
         drafts = {draft.source: draft for draft in request.drafts}
-        call = _Call(request, caller, reading, {}, version, as_of)
-        made, _ = _actions(call, answers, drafts, self._new_id().encode())
+        call = Call(request, caller.profile, reading, {}, version, as_of)
+        made, _ = assert_coverage(call, answers, drafts, self._new_id().encode())
         response = compose([], made, self._rules.guidelines[0].texts, version)
         return Said(response=response, outcome="technical", dropped=len(reading.chart.dropped))
 
@@ -232,24 +207,8 @@ class OrderSign:
         )
 
 
-class _Call(msgspec.Struct, frozen=True):
-    """What the steps of one call share."""
-
-    request: HookRequest
-    caller: Caller
-    reading: Reading
-    judged: Mapping[str, Judged]
-    version: str
-    as_of: date
-
-
 _INCOMPLETE = frozenset({"partial", "failed", "late", "denied"})
-_RANK = {True: 0, None: 1, False: 2}
 _encode_numbers = msgspec.json.Encoder(decimal_format="number").encode
-
-
-def _by_scope(judged: Judged) -> int:
-    return _RANK[judged.determination.in_scope]
 
 
 def _replay(earlier: Sequence[Recalled], service: str, digest: str, *, strict: bool) -> Recalled | None:
@@ -268,7 +227,7 @@ def _again(replay: Recalled) -> Said:
 
 def _grant(request: HookRequest, caller: Caller) -> Grant | None:
     """What may be asked of the EHR; None where nothing was lent. Raises NotAllowed for a server not registered."""
-    if request.fhir_server is None or not caller.profile.issuer:
+    if request.fhir_server is None or caller.jti is None:  # an unauthenticated caller lends nothing
         return None
     if registered_server(caller.profile, request.fhir_server) is None:
         raise NotAllowed("this FHIR server is not registered for this client")
@@ -293,44 +252,6 @@ def _with_dispatched(request: HookRequest, fetched: Mapping[str, Fetched]) -> Ho
         if f"{resource.get('resourceType')}/{resource.get('id')}" == name
     ]
     return msgspec.structs.replace(request, drafts=(*request.drafts, *read_now)) if read_now else request
-
-
-def _answer(call: _Call, source: str) -> OrderAnswer:
-    judged = call.judged[source]
-    on_file = judged.on_file if call.request.options.unsolicited_determ else NOTHING_ON_FILE
-    standing = Standing(
-        rules=judged.rules.answers,
-        determination=judged.determination,
-        coverage=call.reading.choices[source],
-        on_file=on_file,
-        failed=call.reading.failed,
-    )
-    return answer(standing, call.version)
-
-
-def _actions(
-    call: _Call, answers: Mapping[str, OrderAnswer], drafts: Mapping[str, Draft], content: bytes
-) -> tuple[list[tuple[OrderAnswer, dict[str, object]]], list[str]]:
-    """System actions by Coverage: one assertion id for all orders of one Coverage (cds-hooks-crd 143, 144)."""
-    by_coverage: dict[str, list[OrderAnswer]] = {}
-    for source, each in answers.items():
-        if each.answer is not None:
-            by_coverage.setdefault(call.reading.choices[source].reference, []).append(each)
-    made: list[tuple[OrderAnswer, dict[str, object]]] = []
-    idents = []
-    for coverage, group in by_coverage.items():
-        digest = next((call.judged[each.order].rules.guideline.digest for each in group if call.judged), "")
-        ident = assertion_id(digest, call.as_of, coverage, content)
-        idents.append(ident)
-        if call.request.options.coverage_info:
-            made += actions(
-                group,
-                drafts,
-                Assertion(coverage, ident, call.as_of, call.version),
-                accepted=call.caller.profile.system_actions,
-                fhir_server=call.request.fhir_server,
-            )
-    return made, idents
 
 
 def may_concern(order: Order) -> bool:

@@ -1,0 +1,97 @@
+"""What is said of a judged call: one action per order, at most two cards, one assertion per Coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from cds_service.cds_hooks.answers import OrderAnswer, Standing, answer
+from cds_service.cds_hooks.cards import quiet_keys, shown_cards
+from cds_service.cds_hooks.coverage_card import coverage_card
+from cds_service.cds_hooks.dose_card import Acknowledger, dose_card
+from cds_service.cds_hooks.drafts import Draft
+from cds_service.cds_hooks.request import HookRequest
+from cds_service.cds_hooks.response import NOTHING, Assertion, HookResponse, actions, assertion_id, compose
+from cds_service.clients import ClientProfile
+from cds_service.domain.authorization import NOTHING_ON_FILE
+from cds_service.use_cases.decide import Judged, Reading, rank
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call that was read and judged; ``judged`` is empty where that failed."""
+
+    request: HookRequest
+    profile: ClientProfile
+    reading: Reading
+    judged: Mapping[str, Judged]
+    version: str
+    as_of: date
+
+
+def respond(
+    call: Call,
+    usable: Sequence[str],
+    document: bytes,
+    key: bytes,
+    acknowledged: Callable[[Sequence[str]], frozenset[str]],
+) -> tuple[HookResponse, list[str]]:
+    """Actions and cards for the orders ``usable`` (a Coverage of ours answers for them), and the assertion ids used.
+
+    ``key`` is the secret of acknowledgement keys; ``acknowledged`` looks them up.
+    """
+    if not usable:
+        return HookResponse(NOTHING), []
+    request = call.request
+    answers = {source: _answer(call, source) for source in usable}
+    drafts = {draft.source: draft for draft in request.drafts}
+    made, idents = assert_coverage(call, answers, drafts, document)
+    rules = min((call.judged[source] for source in usable), key=rank).rules
+    said = [each for source, each in answers.items() if call.judged[source].rules is rules]
+    who = Acknowledger(key, call.profile.id, request.patient_id, request.user_id or "")
+    orders = call.reading.orders
+    both = dose_card(rules.texts, said, orders, drafts, who), coverage_card(rules.texts, said, orders, drafts)
+    cards = [card for card in both if card is not None]
+    keys = quiet_keys(cards)
+    shown = shown_cards(cards, request.options, acknowledged(keys) if keys else frozenset())
+    return compose(shown, made, rules.texts, call.version), idents
+
+
+def _answer(call: Call, source: str) -> OrderAnswer:
+    judged = call.judged[source]
+    on_file = judged.on_file if call.request.options.unsolicited_determ else NOTHING_ON_FILE
+    standing = Standing(
+        rules=judged.rules.answers,
+        determination=judged.determination,
+        coverage=call.reading.choices[source],
+        on_file=on_file,
+        failed=call.reading.failed,
+    )
+    return answer(standing, call.version)
+
+
+def assert_coverage(
+    call: Call, answers: Mapping[str, OrderAnswer], drafts: Mapping[str, Draft], content: bytes
+) -> tuple[list[tuple[OrderAnswer, dict[str, Any]]], list[str]]:
+    """System actions by Coverage: one assertion id for all orders of one Coverage (cds-hooks-crd 143, 144)."""
+    by_coverage: dict[str, list[OrderAnswer]] = {}
+    for source, each in answers.items():
+        if each.answer is not None:
+            by_coverage.setdefault(call.reading.choices[source].reference, []).append(each)
+    made: list[tuple[OrderAnswer, dict[str, Any]]] = []
+    idents = []
+    for coverage, group in by_coverage.items():
+        digest = next((call.judged[each.order].rules.guideline.digest for each in group if call.judged), "")
+        ident = assertion_id(digest, call.as_of, coverage, content)
+        idents.append(ident)
+        if call.request.options.coverage_info:
+            made += actions(
+                group,
+                drafts,
+                Assertion(coverage, ident, call.as_of, call.version),
+                accepted=call.profile.system_actions,
+                fhir_server=call.request.fhir_server,
+            )
+    return made, idents
