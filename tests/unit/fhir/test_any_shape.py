@@ -14,7 +14,6 @@ from cds_service.errors import CdsServiceError
 from cds_service.fhir.chart import build_chart
 from cds_service.fhir.coverage import choose, know, read_coverages
 from cds_service.fhir.record import read_record
-from cds_service.fhir.unresolved import unresolved
 from tests.unit.fhir.charts import RXNORM, SERVER, SNOMED, SUBJECT, WANTED, concept, condition, order, searchset
 
 PAYER = know(Payer(("Sample Blue",), (("urn:x", "1"),), ("payer",), "Sample Blue", {}))
@@ -103,7 +102,6 @@ def _read(request: dict[str, Any]) -> None:
         patient_id="p1", fhir_server=SERVER, drafts=drafts, prefetch=request["prefetch"], fetched={}, wanted=WANTED
     )
     read_record(chart, questionnaire="q", signature_required=True)
-    unresolved(chart)
     choose(chart, read_coverages(chart, PAYER, date(2026, 3, 2)), request["drafts"][0])
 
 
