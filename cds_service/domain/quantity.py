@@ -88,7 +88,8 @@ def _table() -> dict[str, Unit]:
     found = {code: Unit(code, factor, dimension, factor == 1) for code, (factor, dimension) in _ATOMS.items()}
     for above, below, dimension in _QUOTIENTS:
         for (top, up), (bottom, down) in product(above.items(), below.items()):
-            for code in (f"{top}/{bottom}", f"{top}.{bottom}-1"):
+            inverse = f"{top}.cm-3" if bottom == "cm3" else f"{top}.{bottom}-1"
+            for code in (f"{top}/{bottom}", inverse):
                 found[code] = Unit(code, up / down, dimension, up == down)
     return found
 

@@ -44,7 +44,7 @@ def read_order(
         source: ``Type/id`` as evidence and as the order's name.
         host: ``references.host_of`` the EHR's FHIR server, so that absolute references get their normal form.
     """
-    kind = _KINDS.get(resource.get("resourceType", ""), OrderKind.OTHER)
+    kind = _KINDS.get(_text(resource, "resourceType"), OrderKind.OTHER)
     if kind in {OrderKind.SERVICE, OrderKind.DEVICE}:
         return _without_drug(resource, kind, resolve, draft=draft, source=source, host=host)
     medicine = read_medicine(resource, resolve, vocabulary)
@@ -77,14 +77,16 @@ def read_order(
     )
 
 
-def may_count(resource: Resource, vocabulary: Vocabulary, routes: Collection[RouteGroup]) -> bool:
+def may_cumulate(
+    resource: Resource, vocabulary: Vocabulary, routes: Collection[RouteGroup] = tuple(RouteGroup)
+) -> bool:
     """Whether a MedicationRequest of the chart may cumulate with drafts of ``routes`` (``dosing.routes_alongside``).
 
     Cheap: status, intent and route only, so that a chart full of tablets is not read drug by drug.
     """
-    if resource.get("resourceType") != "MedicationRequest" or resource.get("status") in NOT_RUNNING:
+    if resource.get("resourceType") != "MedicationRequest" or _text(resource, "status") in NOT_RUNNING:
         return False
-    if resource.get("intent") in NOT_ORDERED or resource.get("doNotPerform") is True:
+    if _text(resource, "intent") in NOT_ORDERED or resource.get("doNotPerform") is True:
         return False
     return any(
         type(dosage) is dict and "route" in dosage and route_group(dosage["route"], vocabulary) in routes
@@ -183,7 +185,7 @@ def _category(resource: Resource) -> tuple[Code, ...]:
 
 def _prior(resource: Resource, host: str | None) -> tuple[str, ...]:
     """Orders that this one replaces, in normal form."""
-    stated = resource.get(_PRIORS.get(resource.get("resourceType", ""), ""))
+    stated = resource.get(_PRIORS.get(_text(resource, "resourceType"), ""))
     references = stated if type(stated) is list else [stated]
     return tuple(name for name in (_reference(one, host) for one in references) if name)
 

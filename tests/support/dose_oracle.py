@@ -7,7 +7,8 @@ random orders, so it must not share its ideas, let alone its code.
 
 from __future__ import annotations
 
-from fractions import Fraction as F
+from contextlib import suppress
+from fractions import Fraction
 
 UCUM = "http://unitsofmeasure.org"
 NAMES = {
@@ -22,30 +23,30 @@ NAMES = {
 }
 # Per day in mg, and mg/mL, as the guideline prints them.
 PRINTED = {
-    "baclofen": (F(2), F(2)),
-    "bupivacaine": (F(30), F(38)),
-    "clonidine": (F(3, 2), F(2)),
-    "fentanyl": (None, F(1, 20)),
-    "hydromorphone": (F(10), F(30)),
-    "morphine": (F(15), F(30)),
+    "baclofen": (Fraction(2), Fraction(2)),
+    "bupivacaine": (Fraction(30), Fraction(38)),
+    "clonidine": (Fraction(3, 2), Fraction(2)),
+    "fentanyl": (None, Fraction(1, 20)),
+    "hydromorphone": (Fraction(10), Fraction(30)),
+    "morphine": (Fraction(15), Fraction(30)),
 }
 GROUP = {"72607000": "it", "404820008": "epi", "417070009": "epi", "418418000": "spinal"}
 SIZES = {
-    "g": ("m", F(1_000_000)),
-    "mg": ("m", F(1000)),
-    "ug": ("m", F(1)),
-    "ng": ("m", F(1, 1000)),
-    "L": ("v", F(1_000_000)),
-    "dL": ("v", F(100_000)),
-    "mL": ("v", F(1000)),
-    "uL": ("v", F(1)),
-    "s": ("t", F(1, 60)),
-    "min": ("t", F(1)),
-    "h": ("t", F(60)),
-    "(24.h)": ("t", F(1440)),
-    "d": ("t", F(1440)),
-    "wk": ("t", F(10_080)),
-    "1": ("", F(1)),
+    "g": ("m", Fraction(1_000_000)),
+    "mg": ("m", Fraction(1000)),
+    "ug": ("m", Fraction(1)),
+    "ng": ("m", Fraction(1, 1000)),
+    "L": ("v", Fraction(1_000_000)),
+    "dL": ("v", Fraction(100_000)),
+    "mL": ("v", Fraction(1000)),
+    "uL": ("v", Fraction(1)),
+    "s": ("t", Fraction(1, 60)),
+    "min": ("t", Fraction(1)),
+    "h": ("t", Fraction(60)),
+    "(24.h)": ("t", Fraction(1440)),
+    "d": ("t", Fraction(1440)),
+    "wk": ("t", Fraction(10_080)),
+    "1": ("", Fraction(1)),
 }
 TEXTS = {
     "mcg": "ug",
@@ -59,7 +60,14 @@ TEXTS = {
     "MG/day": "mg/d",
     "mg/24 hr": "mg/(24.h)",
 }
-CODES = {"QD": F(1), "BID": F(2), "TID": F(3), "QID": F(4), "QOD": F(1, 2), "Q6H": F(4)}
+CODES = {
+    "QD": Fraction(1),
+    "BID": Fraction(2),
+    "TID": Fraction(3),
+    "QID": Fraction(4),
+    "QOD": Fraction(1, 2),
+    "Q6H": Fraction(4),
+}
 GONE = ("on-hold", "stopped", "completed", "cancelled", "entered-in-error")
 
 
@@ -77,7 +85,7 @@ def measure(quantity):
         unit = quantity.get("unit")
         unit = TEXTS.get(unit, unit)
     if unit == "%":  # g per 100 mL
-        return F(str(quantity["value"])) * 1_000_000 / 100_000, "m/v"
+        return Fraction(str(quantity["value"])) * 1_000_000 / 100_000, "m/v"
     pieces = (unit or "?").split("/")
     if len(pieces) > 2 or any(piece not in SIZES for piece in pieces):
         raise CannotTell
@@ -86,7 +94,7 @@ def measure(quantity):
         if not kind or not SIZES[pieces[1]][0]:
             raise CannotTell
         kind, size = f"{kind}/{SIZES[pieces[1]][0]}", size / SIZES[pieces[1]][1]
-    return F(str(quantity["value"])) * size, kind
+    return Fraction(str(quantity["value"])) * size, kind
 
 
 def measure_ratio(ratio):
@@ -125,12 +133,12 @@ def often(timing):
     """Times per minute."""
     repeat = (timing or {}).get("repeat", {})
     if repeat.get("count") == 1:
-        return F(1, 1440)
+        return Fraction(1, 1440)
     if "period" in repeat:
         times = repeat.get("frequencyMax", repeat.get("frequency", 1))
-        return F(times) / (F(str(repeat["period"])) * SIZES[repeat["periodUnit"]][1])
+        return Fraction(times) / (Fraction(str(repeat["period"])) * SIZES[repeat["periodUnit"]][1])
     if "timeOfDay" in repeat:
-        return F(len(repeat["timeOfDay"]), 1440)
+        return Fraction(len(repeat["timeOfDay"]), 1440)
     if "code" in (timing or {}):
         return CODES[timing["code"]["coding"][0]["code"]] / 1440
     raise CannotTell
@@ -157,7 +165,7 @@ def instructed(instruction):
         raise CannotTell
     repeat = (timing or {}).get("repeat", {})
     if "duration" in repeat:
-        lasting = F(str(repeat.get("durationMax", repeat["duration"]))) * SIZES[repeat["durationUnit"]][1]
+        lasting = Fraction(str(repeat.get("durationMax", repeat["duration"]))) * SIZES[repeat["durationUnit"]][1]
         return kind[0], flow * lasting * often(timing) * 1440
     return kind[0], flow * 1440
 
@@ -173,17 +181,13 @@ def mass_for(kind, amount, ingredient, medication):
 
 def one_instruction(instruction, ingredient, medication):
     computed = capped = None
-    try:
+    with suppress(CannotTell):
         computed = mass_for(*instructed(instruction), ingredient, medication)
-    except CannotTell:
-        pass
     if "maxDosePerPeriod" in instruction:
-        try:
+        with suppress(CannotTell):
             speed, kind = measure_ratio(instruction["maxDosePerPeriod"])
             if kind in ("m/t", "v/t"):
                 capped = mass_for(kind[0], speed * 1440, ingredient, medication)
-        except CannotTell:
-            pass
     known = [value for value in (computed, capped) if value is not None]
     return min(known) if known else None
 
@@ -198,12 +202,12 @@ def one_order(resource, name):
     for instruction in resource["dosageInstruction"]:
         steps.setdefault(instruction.get("sequence"), []).append(one_instruction(instruction, found[0], medication))
     if not steps:
-        return F(0), False
+        return Fraction(0), False
     beside = steps.pop(None, [])
     totals = []
     for amounts in list(steps.values()) or [[]]:
         together = amounts + beside
-        totals.append((sum((a for a in together if a is not None), F(0)), None not in together))
+        totals.append((sum((a for a in together if a is not None), Fraction(0)), None not in together))
     return max(total for total, _ in totals), all(complete for _, complete in totals)
 
 

@@ -111,8 +111,12 @@ VOCABULARY = Vocabulary(
 
 
 def parsed(value: Any) -> Any:
-    """The same JSON as the service reads it: decimals exact."""
-    return json.loads(json.dumps(value, default=float), parse_float=Decimal)
+    """The same JSON as the service reads it: decimals exact, digit for digit."""
+    if isinstance(value, dict):
+        return {key: parsed(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [parsed(member) for member in value]
+    return Decimal(repr(value)) if isinstance(value, float) else value
 
 
 def load_cases() -> list[dict[str, Any]]:
