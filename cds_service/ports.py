@@ -185,7 +185,7 @@ class KeySetReport(msgspec.Struct, frozen=True):
 
 
 class KeyInspector(Protocol):
-    """Looks at a client's key set now, past every cache."""
+    """Looks at a client's key set now, past every cache (for ``check-client``)."""
 
     def inspect(self, profile: ClientProfile) -> KeySetReport:
         """Fetch or read the key set and judge every key in it."""

@@ -149,6 +149,22 @@ class GuardedHttp:
         return Answer(answer.status_code, body, answer.headers.get("Retry-After", ""))
 
 
+def server_states(http: GuardedHttp, profile: ClientProfile, deadline: float) -> Mapping[str, str]:
+    """Registered FHIR base -> ``answers``, or why it does not; asks each for its public metadata, without a token."""
+    states: dict[str, str] = {}
+    for base in profile.fhir_servers:
+        trimmed = base.removesuffix("/")
+        try:
+            answer = http.get(f"{trimmed}/metadata", egress_to_fhir(profile, trimmed), deadline)
+        except OutboundFailure as failure:
+            # A CapabilityStatement may be larger than what we would read of it: the server is there.
+            states[base] = "answers" if failure.reason == "too_large" else failure.reason
+        else:
+            redirected = 300 <= answer.status < 400
+            states[base] = "redirected" if redirected else "answers" if answer.status < 500 else "status"
+    return states
+
+
 def within(url: str, egress: Egress) -> bool:
     """Whether ``url`` is one of the bases, or below one of the trees on the same scheme, host and port."""
     if not url.isascii() or not url.isprintable() or "\\" in url or "#" in url:
