@@ -66,6 +66,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
     unit_aliases: Mapping[str, str]  # text unit as sent -> UCUM code ("mcg" -> "ug")
     value_sets: Mapping[str, ValueSet]
     timing_codes: Mapping[str, tuple[Fraction, Fraction]] = {}  # "BID" -> (times, days)
+    systems: Mapping[str, tuple[str, ...]] = {}  # short name -> its URIs, ours first
 
     def holds(self, name: str, codes: tuple[Code, ...]) -> Code | None:
         """The first of ``codes`` that value set ``name`` holds, else None. ICD-10-CM ignores case and dot."""

@@ -57,14 +57,16 @@ class Fact(Cited, frozen=True, kw_only=True):
     """Something that a determination may rest on; also one questionnaire item (linkId = ``name``).
 
     ``max_age_days`` None: history, an answer never goes stale. ``asked_once``: not asked again under an
-    authorization in force. ``types`` are the resource types its chart sources read.
+    authorization in force. ``types`` are the resource types its chart sources read, ``types_if_served`` those that many
+    EHRs do not serve.
     """
 
     name: str
     kind: str  # choice | decimal | date | text | string | open_choice | group
-    text: str
+    label: str  # a few words, for evidence
+    text: str  # the question
     help: str
-    who: str
+    who: str  # prescriber | nurse | pharmacist
     feeds: tuple[str, ...]  # criterion ids, or words such as "tier"
     options: tuple[Option, ...] = ()
     unit: str = ""
@@ -74,10 +76,11 @@ class Fact(Cited, frozen=True, kw_only=True):
     asked_once: bool = False
     advisory: bool = False  # never among missing facts
     shown_when: tuple[Shown, ...] = ()
-    shown: str = "always"  # always | when | undetermined
+    shown: str = "always"  # or "undetermined": only while what it settles is unknown
     repeats: bool = False
     items: tuple[Fact, ...] = ()
     types: tuple[str, ...] = ()
+    types_if_served: tuple[str, ...] = ()
     prepopulated_from: tuple[str, ...] = ()
 
 
@@ -88,6 +91,7 @@ class Criterion(Cited, frozen=True, kw_only=True):
     text: str
     facts: tuple[str, ...]
     explain: str  # the test as a sentence, for the public page
+    types: tuple[str, ...] = ()  # resource types that its tests read beside those of its facts
 
 
 class Section(Cited, frozen=True, kw_only=True):
@@ -132,12 +136,12 @@ class Scope(Cited, frozen=True, kw_only=True):
 
 
 class ListedCode(Cited, frozen=True, kw_only=True):
-    """A code as the guideline prints it. ``families`` group diagnoses; ``national`` is the national meaning, if other."""
+    """A code as the guideline prints it. ``family`` groups diagnoses; ``national`` is the national meaning, if other."""
 
     system: str
     code: str  # as printed
     text: str  # as printed
-    families: tuple[str, ...] = ()
+    family: str = ""
     national: str = ""
 
 
@@ -150,16 +154,19 @@ class DoseRow(Cited, frozen=True, kw_only=True):
     printed_concentration: str
     printed_daily: str
     vials: tuple[Fraction, ...]  # mg/mL
+    concentration: Fraction | None  # mg/mL
+    daily: Fraction | None  # mg/d
 
 
 class Billing(msgspec.Struct, frozen=True):
     """Which code an order's preparation gives. Codes are HCPCS."""
 
-    compounded_code: str
-    certain_drugs: frozenset[str]  # the rule names these beyond doubt
-    commercial: Mapping[str, str]  # drug -> code, only where nothing is compounded
-    compounded_fact: str
-    confirm_flag: str
+    compounded_code: str = ""
+    certain_drugs: frozenset[str] = frozenset()  # the rule names these beyond doubt
+    commercial: Mapping[str, str] = {}  # drug -> code, only where nothing is compounded
+    compounded_fact: str = ""
+    confirm_flag: str = ""
+    cite: str = ""
 
 
 class Annotation(Cited, frozen=True, kw_only=True):
@@ -206,8 +213,8 @@ class Regimen(Cited, frozen=True, kw_only=True):
 class Mismatch(msgspec.Struct, frozen=True):
     """Diagnosis families that go with each drug; advice only."""
 
-    expected: Mapping[str, frozenset[str]]
-    flag: str
+    expected: Mapping[str, frozenset[str]] = {}
+    flag: str = ""
 
 
 class Guideline(msgspec.Struct, frozen=True, kw_only=True):
