@@ -55,7 +55,7 @@ def _load(config_dir: Path) -> tuple[Configuration | None, list[Complaint]]:
     complaints: list[Complaint] = []
     folder = _Folder(config_dir, complaints)
     terms = {name: folder.read(Path("terminology") / name, shape) for name, shape in TERMINOLOGY_FILES.items()}
-    sets = [folder.read(path, VALUE_SETS_FILE) for path in folder.list("terminology/value_sets", "*.yaml")]
+    sets = [folder.read(path, VALUE_SETS_FILE) for path in folder.files("terminology/value_sets", "*.yaml")]
     payer_entry = folder.read(Path("payer.yaml"), PAYER_FILE)
     policies = {
         name: {file: folder.read(Path("policies") / name / file, shape) for file, shape in GUIDELINE_FILES.items()}
@@ -119,7 +119,7 @@ class _Folder:
         """As messages name it."""
         return str(self.root / path)
 
-    def list(self, folder: str, pattern: str) -> list[Path]:
+    def files(self, folder: str, pattern: str) -> list[Path]:
         """Files of a folder, by name."""
         return sorted(path.relative_to(self.root) for path in (self.root / folder).glob(pattern))
 

@@ -48,12 +48,19 @@ COURSE: Final = Record(
 )
 
 
+class Around(msgspec.Struct, frozen=True):
+    """What a source is built for: the fact, and the courses that the guideline declares."""
+
+    fact: str
+    courses: Mapping[str, CourseRule]
+
+
 class SourceKind(msgspec.Struct, frozen=True):
     """A kind of chart source. ``words`` picks the answers it names, so that they can be checked."""
 
     shape: Shape
-    build: Callable[[Any, str, Mapping[str, CourseRule]], Source]
-    value_sets: Callable[[Any], tuple[Any, ...]]
+    build: Callable[[Any, Around], Source]
+    value_sets: Callable[[Any], tuple[Any, ...]] = lambda _: ()
     facts: Callable[[Any], tuple[Any, ...]] = lambda _: ()
 
 
@@ -68,7 +75,7 @@ def course_rule(entry: Mapping[str, Any]) -> CourseRule:
     )
 
 
-def _recorded(entry: Any, fact: str, courses: Mapping[str, CourseRule]) -> Source:
+def _recorded(entry: Any) -> Source:
     """Something coded in the chart gives an answer, contradicts one, or is worth a flag."""
     places = tuple(plain(place) for place in entry["in"])
     wanted = frozenset(places)
@@ -97,9 +104,9 @@ def _recorded(entry: Any, fact: str, courses: Mapping[str, CourseRule]) -> Sourc
 _MEDICATIONS: Final = (_TYPES["medications"], _ALSO["medications"])
 
 
-def _course_taken(entry: Any, fact: str, courses: Mapping[str, CourseRule]) -> Source:
+def _course_taken(entry: Any, around: Around) -> Source:
     """Such a medication was taken, as needed or not."""
-    rule = courses[plain(entry["course"])]
+    rule = around.courses[plain(entry["course"])]
     gives, contradicts = plain(entry["gives"]), tuple(plain(word) for word in entry["contradicts"])
 
     def look(view: View) -> Proof | None:
@@ -107,16 +114,16 @@ def _course_taken(entry: Any, fact: str, courses: Mapping[str, CourseRule]) -> S
         if not courses:
             return None
         newest = courses[-1].therapies[-1]
-        return Proof(
-            gives=gives, contradicts=contradicts, evidence=(_line(newest.source, newest.start, shows(newest)),)
-        )
+        told = longest(view.courses(rule, scheduled=True))  # whose evidence tells this medication already
+        lines = () if told and newest in told.therapies else (_line(newest.source, newest.start, shows(newest)),)
+        return Proof(gives=gives, contradicts=contradicts, evidence=lines)
 
     return Source(look, *_MEDICATIONS)
 
 
-def _course_on_schedule(entry: Any, fact: str, courses: Mapping[str, CourseRule]) -> Source:
+def _course_on_schedule(entry: Any, around: Around) -> Source:
     """Taken on a fixed schedule: for ``enough_days``, or for longer than anything that was taken as needed."""
-    rule = courses[plain(entry["course"])]
+    rule = around.courses[plain(entry["course"])]
     gives, contradicts = plain(entry["gives"]), tuple(plain(word) for word in entry["contradicts"])
     enough = int(entry["enough_days"])
 
@@ -125,23 +132,23 @@ def _course_on_schedule(entry: Any, fact: str, courses: Mapping[str, CourseRule]
         if best is None:
             return None
         if best.days >= enough:
-            return Proof(gives=gives, contradicts=contradicts, evidence=best.evidence())
+            return Proof(gives=gives, contradicts=contradicts, evidence=view.course_evidence(best))
         any_way = longest(view.courses(rule, scheduled=False))
         settled = any_way is None or any_way.days <= best.days
-        return Proof(gives=gives if settled else None, evidence=best.evidence())
+        return Proof(gives=gives if settled else None, evidence=view.course_evidence(best))
 
     return Source(look, *_MEDICATIONS)
 
 
-def _course_length(entry: Any, fact: str, courses: Mapping[str, CourseRule]) -> Source:
+def _course_length(entry: Any, around: Around) -> Source:
     """The longest joined course on a fixed schedule proves at least its length, in weeks."""
-    rule = courses[plain(entry["course"])]
+    rule = around.courses[plain(entry["course"])]
 
     def look(view: View) -> Proof | None:
         best = longest(view.courses(rule, scheduled=True))
         if best is None:
             return None
-        return Proof(at_least=Fraction(best.days, 7), evidence=best.evidence())
+        return Proof(at_least=Fraction(best.days, 7), evidence=view.course_evidence(best))
 
     return Source(look, *_MEDICATIONS)
 
@@ -192,12 +199,12 @@ def _window(entry: Any) -> _Window:
     )
 
 
-def _relative_reduction(entry: Any, fact: str, courses: Mapping[str, CourseRule]) -> Source:
+def _relative_reduction(entry: Any, around: Around) -> Source:
     """A score that fell by at least a share of its baseline, from two answers or from observations on one scale."""
     window = _window(entry)
     before_fact, after_fact = plain(entry["before_fact"]), plain(entry["after_fact"])
     least: Fraction = entry["at_least_percent"]
-    gives, flag = plain(entry["gives"]), plain(entry["flag_below"])
+    gives, flag, fact = plain(entry["gives"]), plain(entry["flag_below"]), around.fact
 
     def look(view: View) -> Proof | None:
         shares: list[Fraction] = []
@@ -228,7 +235,7 @@ def _relative_reduction(entry: Any, fact: str, courses: Mapping[str, CourseRule]
     return Source(look, ("Observation",))
 
 
-def _score_improved(entry: Any, fact: str, courses: Mapping[str, CourseRule]) -> Source:
+def _score_improved(entry: Any) -> Source:
     """An agreed score that moved in its better direction; a worse one disproves nothing."""
     window = _window(entry)
     lower_is_better = plain(entry["better"]) == "lower"
@@ -259,10 +266,6 @@ _WINDOW = {"value_set": _WORD, "before_days": _DAYS, "after_days": _DAYS}
 _DATED = {"date_fact": (_WORD, ""), "dated_by": (_WORD, "")}
 
 
-def _no_sets(entry: Any) -> tuple[str, ...]:
-    return ()
-
-
 def _window_sets(entry: Any) -> tuple[str, ...]:
     return tuple(name for name in (entry["value_set"], entry["dated_by"]) if name)
 
@@ -273,14 +276,14 @@ KINDS_OF_SOURCE: Final[Mapping[str, SourceKind]] = {
             {"in": Many(Choice(KINDS), 1), "value_sets": Many(_WORD, 1)},
             {"gives": (_WORD, ""), "flag": (_WORD, ""), **_CONTRADICTS},
         ),
-        _recorded,
+        lambda entry, _: _recorded(entry),
         lambda entry: tuple(entry["value_sets"]),
     ),
-    "course_taken": SourceKind(Record({"course": _WORD, **_GIVES}, _CONTRADICTS), _course_taken, _no_sets),
+    "course_taken": SourceKind(Record({"course": _WORD, **_GIVES}, _CONTRADICTS), _course_taken),
     "course_on_schedule": SourceKind(
-        Record({"course": _WORD, "enough_days": _DAYS, **_GIVES}, _CONTRADICTS), _course_on_schedule, _no_sets
+        Record({"course": _WORD, "enough_days": _DAYS, **_GIVES}, _CONTRADICTS), _course_on_schedule
     ),
-    "course_length_in_weeks": SourceKind(Record({"course": _WORD}), _course_length, _no_sets),
+    "course_length_in_weeks": SourceKind(Record({"course": _WORD}), _course_length),
     "relative_reduction": SourceKind(
         Record(
             {
@@ -299,7 +302,7 @@ KINDS_OF_SOURCE: Final[Mapping[str, SourceKind]] = {
     ),
     "score_improved": SourceKind(
         Record({**_WINDOW, **_GIVES, "better": Choice(("lower", "higher"))}, _DATED),
-        _score_improved,
+        lambda entry, _: _score_improved(entry),
         _window_sets,
         lambda entry: tuple(name for name in (entry["date_fact"],) if name),
     ),

@@ -14,7 +14,7 @@ class CodeIndex(msgspec.Struct, frozen=True):
     """Value set names by system and code; families of codes by their prefix."""
 
     exact: Mapping[str, Mapping[str, tuple[str, ...]]]
-    prefixes: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]
+    prefixes: Mapping[str, tuple[tuple[int, Mapping[str, tuple[str, ...]]], ...]]  # by length
 
     def sets_of(self, codes: tuple[Code, ...]) -> tuple[str, ...]:
         """Names of all value sets that hold one of ``codes``; usually empty."""
@@ -27,9 +27,12 @@ class CodeIndex(msgspec.Struct, frozen=True):
             text = code.code
             if system == ICD10CM:
                 text = text.upper().replace(".", "")
-            found += by_code.get(text, ())
-            for prefix, names in self.prefixes.get(system, ()):
-                if text.startswith(prefix):
+            names = by_code.get(text)
+            if names is not None:
+                found += names
+            for length, families in self.prefixes.get(system, ()):
+                names = families.get(text[:length])
+                if names is not None:
                     found += names
         return found
 
@@ -47,4 +50,11 @@ def index(value_sets: Mapping[str, ValueSet]) -> CodeIndex:
             exact.setdefault(prefix.system, {})
             families = prefixes.setdefault(prefix.system, {})
             families[prefix.code] = (*families.get(prefix.code, ()), name)
-    return CodeIndex(exact, {system: tuple(families.items()) for system, families in prefixes.items()})
+    return CodeIndex(exact, {system: _by_length(families) for system, families in prefixes.items()})
+
+
+def _by_length(families: Mapping[str, tuple[str, ...]]) -> tuple[tuple[int, Mapping[str, tuple[str, ...]]], ...]:
+    lengths = sorted({len(prefix) for prefix in families})
+    return tuple(
+        (length, {prefix: names for prefix, names in families.items() if len(prefix) == length}) for length in lengths
+    )

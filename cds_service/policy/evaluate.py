@@ -140,27 +140,32 @@ def _in_order(missing: tuple[str, ...], forgiven: frozenset[str], plan: Plan) ->
 def _decide(
     guideline: Guideline, payer: Payer, case: Case, scope: ScopeResult, request: RequestType | None, view: View
 ) -> Decision:
-    """Gates in their order: payer, subject, program, what is unknown, the stem, then the section of the request."""
-    if case.program is Program.OTHER_PAYER:
-        return Decision.OTHER_PAYER
-    if scope.in_scope is False:
-        return Decision.NOT_APPLICABLE
+    """Gates in their order: payer, subject, program; then what is unknown, the stem, the section of the request."""
     exception = guideline.programs.get(case.program)
-    if exception is not None:
-        return Decision(exception.decision)
-    if scope.in_scope is None or case.program is Program.UNKNOWN or request is None:
-        return Decision.INSUFFICIENT_INFORMATION
+    if case.program is Program.OTHER_PAYER:
+        decision = Decision.OTHER_PAYER
+    elif scope.in_scope is False:
+        decision = Decision.NOT_APPLICABLE
+    elif exception is not None:
+        decision = Decision(exception.decision)
+    elif scope.in_scope is None or case.program is Program.UNKNOWN or request is None:
+        decision = Decision.INSUFFICIENT_INFORMATION
+    else:
+        decision = _by_criteria(guideline, payer, request, view)
+    return decision
+
+
+def _by_criteria(guideline: Guideline, payer: Payer, request: RequestType, view: View) -> Decision:
     stem = view.results[guideline.stem].status if guideline.stem else Truth.MET
-    if stem is not Truth.MET:
-        return Decision.INSUFFICIENT_INFORMATION if stem is Truth.UNKNOWN else Decision.NOT_APPLICABLE
+    if stem is Truth.NOT_MET:
+        return Decision.NOT_APPLICABLE
     status = view.sections[request.decided_by]
-    if status is Truth.UNKNOWN:
+    if stem is Truth.UNKNOWN or status is Truth.UNKNOWN:
         return Decision.INSUFFICIENT_INFORMATION
     if status is Truth.NOT_MET:
         return Decision.DOES_NOT_MEET
-    if request.stated or payer.renewal == "as_section_II":
-        return Decision.MEETS
-    return Decision.INSUFFICIENT_INFORMATION
+    stated = request.stated or payer.renewal == "as_section_II"
+    return Decision.MEETS if stated else Decision.INSUFFICIENT_INFORMATION
 
 
 def _missing(

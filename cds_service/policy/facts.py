@@ -74,7 +74,9 @@ class FactPlan(msgspec.Struct, frozen=True):
         self, answers: list[Answer], view: View
     ) -> tuple[str | Fraction | date | None, bool, tuple[Evidence, ...]]:
         """The newest counting answer, whether two of one day disagree, and all answers as evidence, newest first."""
-        ordered = sorted(answers, key=lambda each: each.attested_on or date.min, reverse=True)
+        ordered = answers
+        if len(answers) > 1:
+            ordered = sorted(answers, key=lambda each: each.attested_on or date.min, reverse=True)
         evidence = tuple(self._evidence(each) for each in ordered)
         counting = [each for each in ordered if each.counts and self._fits(each, view.as_of)]
         if not counting:
@@ -83,7 +85,9 @@ class FactPlan(msgspec.Struct, frozen=True):
         if self._is_stale(newest, view.as_of):
             view.flag("stale_attestation", self.name)
             return None, False, evidence
-        rival = any(each.value != newest.value for each in counting if each.attested_on == newest.attested_on)
+        rival = len(counting) > 1 and any(
+            each.value != newest.value for each in counting if each.attested_on == newest.attested_on
+        )
         return newest.value, rival, evidence
 
     def _fits(self, answer: Answer, as_of: date) -> bool:

@@ -6,7 +6,7 @@ section where it stands) and ``since`` (the day from which it is in force).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from fractions import Fraction
 from typing import Any
@@ -15,7 +15,6 @@ import msgspec
 
 from cds_service.domain.determination import Program, Tier
 from cds_service.domain.limits import DoseTable
-from cds_service.domain.record import Code
 from cds_service.domain.vocabulary import RouteGroup
 
 
@@ -136,7 +135,7 @@ class Scope(Cited, frozen=True, kw_only=True):
 
 
 class ListedCode(Cited, frozen=True, kw_only=True):
-    """A code as the guideline prints it. ``family`` groups diagnoses; ``national`` is the national meaning, if other."""
+    """A code as the guideline prints it. ``family`` groups diagnoses; ``national``: its national meaning, if other."""
 
     system: str
     code: str  # as printed

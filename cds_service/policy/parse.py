@@ -15,7 +15,6 @@ from cds_service.policy.codes import index
 from cds_service.policy.model import (
     Annotation,
     Billing,
-    Criterion,
     DoseRow,
     Fact,
     Guideline,

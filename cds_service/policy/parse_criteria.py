@@ -61,6 +61,7 @@ class CriteriaReader:
         complete = {name: ids for name, ids in members.items() if all(one in self.criteria for one in ids)}
         around = Surroundings(
             criterion=ident,
+            at=each["id"].at,
             options={
                 name: tuple(option.code for option in fact.options) for name, fact in self.facts.items() if fact.options
             },

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cds_service.domain.vocabulary import Vocabulary
-from cds_service.policy.chart_sources import KINDS_OF_SOURCE, course_rule
+from cds_service.policy.chart_sources import KINDS_OF_SOURCE, Around, course_rule
 from cds_service.policy.facts import FactPlan, Source
 from cds_service.policy.model import Fact, Option, Shown
 from cds_service.policy.source import At, Complaint, plain, several
@@ -49,7 +49,7 @@ class FactReader:
             sources = tuple(self._source(tagged, each) for tagged in each["chart"])
             kept = tuple(source for source in sources if source is not None)
             facts[name] = self._fact(each, kept)
-            plans[name] = self._plan(facts[name], each, kept)
+            plans[name] = self._plan(facts[name], kept)
         self._check_shown(facts)
         return facts, plans
 
@@ -58,7 +58,7 @@ class FactReader:
             self.wrong(word.at, f"the value set {plain(word)!r}", several(sorted(self.vocabulary.value_sets)))
 
     def _source(self, tagged: Any, fact: Mapping[str, Any]) -> Source | None:
-        kind, entry, at = tagged
+        kind, entry, _ = tagged
         spec = KINDS_OF_SOURCE[kind]
         for word in spec.value_sets(entry):
             self._known_set(word)
@@ -74,7 +74,7 @@ class FactReader:
         if course is not None and plain(course) not in self.courses:
             self.wrong(course.at, f"the course {plain(course)!r}", several(sorted(self.courses)))
             return None
-        return spec.build(entry, plain(fact["name"]), self.courses)
+        return spec.build(entry, Around(plain(fact["name"]), self.courses))
 
     def _options(self, fact: Mapping[str, Any]) -> tuple[Option, ...]:
         options = fact["options"]
@@ -144,7 +144,7 @@ class FactReader:
             since=group["since"],
         )
 
-    def _plan(self, fact: Fact, each: Mapping[str, Any], sources: tuple[Source, ...]) -> FactPlan:
+    def _plan(self, fact: Fact, sources: tuple[Source, ...]) -> FactPlan:
         return FactPlan(
             name=fact.name,
             kind=fact.kind,

@@ -31,7 +31,7 @@ def parse_payer(entry: Mapping[str, Any], complaints: list[Complaint]) -> Payer:
         )
     programs.setdefault(Program.STANDARD, ProgramRules(Program.STANDARD))
     plans = {plain(plan): plain(required) for plan, required in entry["pa_required_by_plan"].items()}
-    payer = Payer(
+    return Payer(
         names=_words(entry["names"]),
         identifiers=tuple((plain(each["system"]), plain(each["value"])) for each in entry["identifiers"]),
         generic_names=_words(entry["generic_names"]),
@@ -48,7 +48,6 @@ def parse_payer(entry: Mapping[str, Any], complaints: list[Complaint]) -> Payer:
         contact=plain(entry["contact"]),
         **_acute_care(entry["acute_care"]),
     )
-    return payer
 
 
 def _acute_care(entry: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:

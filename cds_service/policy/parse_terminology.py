@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-
 from cds_service.domain.record import Code
 from cds_service.domain.vocabulary import (
     Ingredient,

@@ -34,6 +34,7 @@ class Surroundings(msgspec.Struct):
     """What a builder may check its parameters against. ``wrong`` takes position, found, allowed."""
 
     criterion: str
+    at: At  # of the test being built
     options: Mapping[str, tuple[str, ...]]  # choice facts -> their options
     kinds: Mapping[str, str]  # fact -> kind
     labels: Mapping[str, str]
@@ -53,13 +54,13 @@ class PredicateKind(msgspec.Struct, frozen=True):
     """A kind of test."""
 
     shape: Shape
-    build: Callable[[Any, At, Surroundings], tuple[Test, str]]  # the test, and itself as a sentence
+    build: Callable[[Any, Surroundings], tuple[Test, str]]  # the test, and itself as a sentence
 
 
 def build_test(tagged: tuple[str, Any, At], around: Surroundings) -> tuple[Test, str]:
     """The test that data of the shape TEST describes."""
-    kind, entry, at = tagged
-    return PREDICATES[kind].build(entry, at, around)
+    kind, entry, around.at = tagged
+    return PREDICATES[kind].build(entry, around)
 
 
 def _fact(name: Any, kind: str, around: Surroundings) -> str:
@@ -77,7 +78,7 @@ def _value_set(name: Any, around: Surroundings) -> str:
     return plain(name)
 
 
-def _chosen(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _chosen(entry: Any, around: Surroundings) -> tuple[Test, str]:
     """Status by answer. Every option must have one; ``review``: unknown, and no answer would settle it."""
     fact = _fact(entry["fact"], "choice", around)
     groups = (("met", _MET), ("not_met", _NOT_MET), ("unknown", (Truth.UNKNOWN, (fact,))), ("review", _UNKNOWN))
@@ -89,10 +90,10 @@ def _chosen(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
             outcome[plain(option)] = result
     options = around.options.get(fact, ())
     for option in set(outcome) - set(options) if options else ():
-        around.wrong(at, f"the answer {option!r}", several(options))
+        around.wrong(around.at, f"the answer {option!r}", several(options))
     for option in options:
         if option not in outcome:
-            around.wrong(at, f"no outcome for {option}", "met, not_met, unknown or review for every answer")
+            around.wrong(around.at, f"no outcome for {option}", "met, not_met, unknown or review for every answer")
     flags = {plain(option): plain(code) for option, code in entry["flags"].items()}
     criterion = around.criterion
     unknown: Result = (Truth.UNKNOWN, (fact,))
@@ -110,7 +111,7 @@ def _chosen(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
     return test, f"{around.labels.get(fact, fact)}: {' or '.join(plain(word) for word in entry['met'])}"
 
 
-def _at_least(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _at_least(entry: Any, around: Surroundings) -> tuple[Test, str]:
     """A number answered, or proven by the chart, reaches a value; the chart never disproves."""
     fact = _fact(entry["fact"], "decimal", around)
     least: Fraction = entry["value"]
@@ -136,7 +137,7 @@ def _at_least(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
     return test, f"{around.labels.get(fact, fact)}: at least {number(least)}"
 
 
-def _at_most(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _at_most(entry: Any, around: Surroundings) -> tuple[Test, str]:
     """A number answered stays within a value."""
     fact = _fact(entry["fact"], "decimal", around)
     most: Fraction = entry["value"]
@@ -157,14 +158,14 @@ def _at_most(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
     return test, f"{around.labels.get(fact, fact)}: at most {number(most)}"
 
 
-def _active_condition(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _active_condition(entry: Any, around: Surroundings) -> tuple[Test, str]:
     """An active, confirmed condition of a value set. None seen proves nothing: ``ask`` is the fact to ask."""
     name = _value_set(entry["value_set"], around)
     found = Truth(plain(entry["when_found"]))
     ask = plain(entry["ask"])
     asked: Test | None = None
     if ask:
-        asked, _ = _chosen({**_yes_no(entry["ask"], found), "fact": entry["ask"], "flags": {}}, at, around)
+        asked, _ = _chosen({**_yes_no(entry["ask"], found), "fact": entry["ask"], "flags": {}}, around)
     around.types.append("Condition")
 
     def test(view: View) -> Result:
@@ -183,7 +184,7 @@ def _yes_no(word: Any, found: Truth) -> dict[str, tuple[Any, ...]]:
     return {yes: (Word("yes", at),), no: (Word("no", at),), "unknown": (Word("cannot_determine", at),), "review": ()}
 
 
-def _course_at_least(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _course_at_least(entry: Any, around: Surroundings) -> tuple[Test, str]:
     """A medication of a value set was taken on a fixed schedule for so many days; a shorter course proves nothing."""
     name = entry["course"]
     rule = around.courses.get(plain(name))
@@ -196,17 +197,17 @@ def _course_at_least(entry: Any, at: At, around: Surroundings) -> tuple[Test, st
     def test(view: View) -> Result:
         best = longest(view.courses(rule, scheduled=True))
         if best is not None:
-            view.evidence.extend(best.evidence())
+            view.evidence.extend(view.course_evidence(best))
         return _MET if best is not None and best.days >= days else _UNKNOWN
 
     return test, f"{rule.value_set} for at least {days} days on a fixed schedule"
 
 
-def _dose_test(concentration: bool) -> Callable[[Any, At, Surroundings], tuple[Test, str]]:
+def _dose_test(concentration: bool) -> Callable[[Any, Surroundings], tuple[Test, str]]:
     word = "concentration" if concentration else "daily amount"
     unit = "mg/mL" if concentration else "mg/d"
 
-    def build(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+    def build(entry: Any, around: Surroundings) -> tuple[Test, str]:
         drug = plain(entry["drug"])
         if drug not in around.drugs:
             around.wrong(entry["drug"].at, f"the drug {drug!r}", several(sorted(around.drugs)))
@@ -238,7 +239,7 @@ def _dose_test(concentration: bool) -> Callable[[Any, At, Surroundings], tuple[T
     return build
 
 
-def _age_at_least(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _age_at_least(entry: Any, around: Surroundings) -> tuple[Test, str]:
     """Completed years on the day of the determination."""
     years = int(entry["years"])
     around.types.append("Patient")
@@ -255,7 +256,7 @@ def _age_at_least(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
     return test, f"age at least {years} years"
 
 
-def _section_met(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _section_met(entry: Any, around: Surroundings) -> tuple[Test, str]:
     """All criteria of a section that stands before; evidence and missing facts are theirs."""
     section = plain(entry["section"])
     if section not in around.sections:
@@ -277,7 +278,7 @@ def _section_met(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
     return test, f"all criteria of section {section}"
 
 
-def _all(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _all(entry: Any, around: Surroundings) -> tuple[Test, str]:
     built = [build_test(part, around) for part in entry]
     tests = tuple(test for test, _ in built)
 
@@ -297,7 +298,7 @@ def _all(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
     return test, "all of: " + "; ".join(text for _, text in built)
 
 
-def _any(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _any(entry: Any, around: Surroundings) -> tuple[Test, str]:
     built = [build_test(part, around) for part in entry]
     tests = tuple(test for test, _ in built)
 
@@ -317,7 +318,7 @@ def _any(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
     return test, "one of: " + "; ".join(text for _, text in built)
 
 
-def _not(entry: Any, at: At, around: Surroundings) -> tuple[Test, str]:
+def _not(entry: Any, around: Surroundings) -> tuple[Test, str]:
     inner, text = build_test(entry, around)
 
     def test(view: View) -> Result:

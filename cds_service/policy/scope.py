@@ -112,12 +112,9 @@ def running_drugs(drugs: frozenset[str], routes: frozenset[RouteGroup], view: Vi
     ingredients = view.vocabulary.ingredients
     products = view.vocabulary.products
     found = []
-    for therapy in view.record.therapies:
-        if (
-            not therapy.routes
-            or not is_running(therapy, view.as_of)
-            or view.route_groups(therapy.routes).isdisjoint(routes)
-        ):
+    for medicine in view.medicines():
+        therapy = medicine.therapy
+        if routes.isdisjoint(medicine.routes) or not is_running(therapy, view.as_of):
             continue
         for code in therapy.codes:
             known = ingredients.get(code)

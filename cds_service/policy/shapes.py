@@ -64,9 +64,11 @@ class Text(msgspec.Struct, frozen=True):
         """See Shape."""
         value = node.value
         if not isinstance(value, str) or not (value.strip() or self.empty):
-            return reading.wrong(node, where, self.allowed)
+            reading.wrong(node, where, self.allowed)
+            return None
         if self.pattern and not re.fullmatch(self.pattern, value):
-            return reading.wrong(node, where, self.allowed)
+            reading.wrong(node, where, self.allowed)
+            return None
         return Word(value, At(node.file, node.line))
 
     def schema(self) -> dict[str, Any]:
@@ -86,7 +88,8 @@ class Choice(msgspec.Struct, frozen=True):
     def read(self, node: Node, where: str, reading: Reading) -> Word | None:
         """See Shape."""
         if not isinstance(node.value, str) or node.value not in self.words:
-            return reading.wrong(node, where, several(self.words))
+            reading.wrong(node, where, several(self.words))
+            return None
         return Word(node.value, At(node.file, node.line))
 
     def schema(self) -> dict[str, Any]:
@@ -100,7 +103,8 @@ class Flag(msgspec.Struct, frozen=True):
     def read(self, node: Node, where: str, reading: Reading) -> bool | None:
         """See Shape."""
         if node.value not in {"true", "false"}:
-            return reading.wrong(node, where, "true, false")
+            reading.wrong(node, where, "true, false")
+            return None
         return node.value == "true"
 
     def schema(self) -> dict[str, Any]:
@@ -118,10 +122,12 @@ class Number(msgspec.Struct, frozen=True):
     def read(self, node: Node, where: str, reading: Reading) -> Fraction | None:
         """See Shape."""
         if not isinstance(node.value, str) or not _NUMBER.match(node.value):
-            return reading.wrong(node, where, self.allowed)
+            reading.wrong(node, where, self.allowed)
+            return None
         value = Fraction(node.value)
         if (self.whole and value.denominator != 1) or (self.least is not None and value < self.least):
-            return reading.wrong(node, where, self.allowed)
+            reading.wrong(node, where, self.allowed)
+            return None
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -142,7 +148,8 @@ class Day(msgspec.Struct, frozen=True):
                 return date.fromisoformat(node.value)
             except ValueError:
                 pass
-        return reading.wrong(node, where, "a day as YYYY-MM-DD")
+        reading.wrong(node, where, "a day as YYYY-MM-DD")
+        return None
 
     def schema(self) -> dict[str, Any]:
         """See Shape."""
@@ -158,9 +165,11 @@ class Many(msgspec.Struct, frozen=True):
     def read(self, node: Node, where: str, reading: Reading) -> tuple[Any, ...] | None:
         """See Shape."""
         if not isinstance(node.value, tuple):
-            return reading.wrong(node, where, "a list")
+            reading.wrong(node, where, "a list")
+            return None
         if len(node.value) < self.least:
-            return reading.wrong(node, where, f"a list of at least {self.least}", f"a list of {len(node.value)}")
+            reading.wrong(node, where, f"a list of at least {self.least}", f"a list of {len(node.value)}")
+            return None
         return tuple(self.of.read(item, f"{where}[{n}]", reading) for n, item in enumerate(node.value))
 
     def schema(self) -> dict[str, Any]:
@@ -177,7 +186,8 @@ class Keyed(msgspec.Struct, frozen=True):
     def read(self, node: Node, where: str, reading: Reading) -> dict[Any, Any] | None:
         """See Shape."""
         if not isinstance(node.value, dict):
-            return reading.wrong(node, where, "a mapping")
+            reading.wrong(node, where, "a mapping")
+            return None
         result = {}
         for name, item in node.value.items():
             path = f"{where}.{name}" if where else name
@@ -204,7 +214,8 @@ class Record(msgspec.Struct, frozen=True):
     def read(self, node: Node, where: str, reading: Reading) -> Entry | None:
         """See Shape."""
         if not isinstance(node.value, dict):
-            return reading.wrong(node, where, f"a mapping with {several(self.required)}")
+            reading.wrong(node, where, f"a mapping with {several(self.required)}")
+            return None
         entry = Entry({name: default for name, (_, default) in self.optional.items()})
         entry.at, entry.where = At(node.file, node.line), where
         for name, item in node.value.items():
@@ -241,12 +252,12 @@ class Tagged(msgspec.Struct, frozen=True):
         """See Shape."""
         kinds = self.kinds()
         if not isinstance(node.value, dict) or len(node.value) != 1:
-            return reading.wrong(node, where, f"one {self.what}: {several(sorted(kinds))}")
+            reading.wrong(node, where, f"one {self.what}: {several(sorted(kinds))}")
+            return None
         ((kind, item),) = node.value.items()
         if kind not in kinds:
-            return reading.wrong(
-                item, where, f"{self.what} of a kind among {several(sorted(kinds))}", f"the kind {kind!r}"
-            )
+            reading.wrong(item, where, f"{self.what} of a kind among {several(sorted(kinds))}", f"the kind {kind!r}")
+            return None
         return kind, kinds[kind].read(item, f"{where}.{kind}", reading), At(item.file, item.line)
 
     def schema(self) -> dict[str, Any]:

@@ -6,6 +6,9 @@ reads it decides whether it is a number, a day or a word.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Self
+
 import msgspec
 
 
@@ -42,9 +45,10 @@ class Complaint(msgspec.Struct, frozen=True, order=True):
 class Word(str):
     """Text that remembers where it stands."""
 
+    __slots__ = ("at",)
     at: At
 
-    def __new__(cls, text: str, at: At) -> Word:
+    def __new__(cls, text: str, at: At) -> Self:
         """``text`` at position ``at``."""
         self = super().__new__(cls, text)
         self.at = at
@@ -63,6 +67,6 @@ def plain(value: object) -> str:
     return str.__str__(value) if isinstance(value, str) else str(value)
 
 
-def several(words: object) -> str:
+def several(words: Iterable[object]) -> str:
     """Words in a row for a message."""
-    return ", ".join(str(word) for word in words)  # type: ignore[attr-defined]
+    return ", ".join(str(word) for word in words)

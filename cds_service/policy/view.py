@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cds_service.domain.determination import CriterionResult
-from cds_service.domain.order import Order
 from cds_service.domain.record import Answer, Code, Evidence, Therapy
 from cds_service.domain.truth import Truth
 from cds_service.domain.vocabulary import RouteGroup, Vocabulary
@@ -47,6 +46,23 @@ class Hit(msgspec.Struct, frozen=True):
         return Evidence(self.source, self.when.isoformat() if self.when else None, f"{self.text}{_STANDING[self.kind]}")
 
 
+class Medicine(msgspec.Struct, frozen=True):
+    """A medication of the chart with the value sets that hold it and the groups of its stated routes."""
+
+    therapy: Therapy
+    sets: tuple[str, ...]
+    routes: tuple[RouteGroup, ...]
+
+
+def _in_course(medicine: Medicine, rule: CourseRule) -> bool:
+    therapy = medicine.therapy
+    if therapy.proposal or therapy.status in rule.not_statuses:
+        return False
+    if not therapy.routes:
+        return rule.routeless in medicine.sets
+    return bool(medicine.routes) and rule.routes.issuperset(medicine.routes)
+
+
 class FactState(msgspec.Struct, frozen=True):
     """What is known of one fact. ``proven``: the chart proves at least this much, whatever was answered."""
 
@@ -60,8 +76,8 @@ class View:
     """The case as the tests see it. Not shared between determinations."""
 
     __slots__ = (
-        "_courses", "_hits", "answers", "as_of", "case", "codes", "evidence", "facts", "flags", "record",
-        "results", "sections", "states", "vocabulary",
+        "_courses", "_hits", "_lines", "_medicines", "answers", "as_of", "case", "codes", "evidence", "facts",
+        "flags", "record", "results", "sections", "states", "vocabulary",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +96,8 @@ class View:
         self.sections: dict[str, Truth] = {}
         self.evidence: list[Evidence] = []  # of the criterion under test, beside that of its facts
         self._hits: dict[str, list[Hit]] | None = None
+        self._medicines: list[Medicine] | None = None
+        self._lines: dict[int, tuple[Evidence, ...]] = {}
         self._courses: dict[tuple[CourseRule, bool], tuple[Course, ...]] = {}
         answers: dict[str, list[Answer]] = {}
         for answer in case.record.answers:
@@ -103,34 +121,42 @@ class View:
             self._hits = self._read_chart()
         return self._hits.get(value_set, [])
 
+    def medicines(self) -> list[Medicine]:
+        """The medications of the chart with the value sets and route groups that they belong to."""
+        if self._medicines is None:
+            sets_of = self.codes.sets_of
+            self._medicines = [
+                Medicine(each, sets_of(each.codes), self.route_groups(each.routes)) for each in self.record.therapies
+            ]
+        return self._medicines
+
+    def course_evidence(self, course: Course) -> tuple[Evidence, ...]:
+        """Evidence of a course, written once."""
+        lines = self._lines.get(id(course))
+        if lines is None:
+            lines = self._lines[id(course)] = course.evidence()
+        return lines
+
     def courses(self, rule: CourseRule, *, scheduled: bool) -> tuple[Course, ...]:
         """Medication courses under a rule; ``scheduled`` leaves out what was taken as needed."""
         found = self._courses.get((rule, scheduled))
         if found is None:
             chosen = [
-                each
-                for each in self.record.therapies
-                if (each.scheduled and not each.as_needed if scheduled else True) and self._in_course(each, rule)
+                each.therapy
+                for each in self.medicines()
+                if rule.value_set in each.sets
+                and not (scheduled and (each.therapy.as_needed or not each.therapy.scheduled))
+                and _in_course(each, rule)
             ]
             found = self._courses[rule, scheduled] = join(chosen, self.as_of, rule.gap_days) if chosen else ()
         return found
 
-    def route_groups(self, routes: tuple[Code, ...]) -> set[RouteGroup]:
+    def route_groups(self, routes: tuple[Code, ...]) -> tuple[RouteGroup, ...]:
         """The groups of stated routes; those that nobody knows are left out."""
         known = self.vocabulary.routes
         words = self.vocabulary.route_words
-        groups = {known.get(route) or words.get(route.code.lower()) for route in routes}
-        return {group for group in groups if group is not None}
-
-    def _in_course(self, therapy: Therapy, rule: CourseRule) -> bool:
-        if therapy.proposal or therapy.status in rule.not_statuses or not therapy.codes:
-            return False
-        sets = self.codes.sets_of(therapy.codes)
-        if rule.value_set not in sets:
-            return False
-        if not therapy.routes:
-            return rule.routeless in sets
-        return bool(groups := self.route_groups(therapy.routes)) and groups <= rule.routes
+        groups = [known.get(route) or words.get(route.code.lower()) for route in routes]
+        return tuple([group for group in groups if group is not None])
 
     def _read_chart(self) -> dict[str, list[Hit]]:
         found: dict[str, list[Hit]] = {}
@@ -140,6 +166,12 @@ class View:
             if names:
                 hit = Hit(kind, source, when, text)
                 for name in names:
+                    found.setdefault(name, []).append(hit)
+        for medicine in self.medicines():
+            therapy = medicine.therapy
+            if medicine.sets and is_running(therapy, self.as_of):
+                hit = Hit("medications", therapy.source, therapy.start, therapy.text)
+                for name in medicine.sets:
                     found.setdefault(name, []).append(hit)
         return found
 
@@ -154,15 +186,18 @@ class View:
         for device in record.devices:
             if device.active:
                 yield "devices", device.source, device.codes, device.when, device.text
-        for therapy in record.therapies:
-            if is_running(therapy, self.as_of):
-                yield "medications", therapy.source, therapy.codes, therapy.start, therapy.text
         for encounter in record.encounters:
             yield "encounters", encounter.source, encounter.codes, encounter.when, "encounter"
-        drafts = {self.case.order.source, *(each.source for each in self.case.companions)}
-        for order in record.service_orders:
-            if (order.active or order.draft) and order.source not in drafts:
-                kind = ORDERS if order.draft else "service_orders"
-                yield kind, order.source, order.codes, order.when, order.text
-        for draft in (self.case.order, *self.case.companions):
+        yield from self._orders()
+
+    def _orders(self) -> Iterator[tuple[str, str, tuple[Code, ...], date | None, str]]:
+        """Orders of the request being signed, each once, and earlier ones of the chart."""
+        drafts = (self.case.order, *self.case.companions)
+        for draft in drafts:
             yield ORDERS, draft.source, draft.codes, draft.authored, draft.text
+        if self.record.service_orders:
+            known = {draft.source for draft in drafts}
+            for order in self.record.service_orders:
+                if (order.active or order.draft) and order.source not in known:
+                    kind = ORDERS if order.draft else "service_orders"
+                    yield kind, order.source, order.codes, order.when, order.text
