@@ -17,7 +17,7 @@ _TAGS = {
     "p", "ul", "ol", "li", "strong", "em", "code", "pre", "a", "hr", "blockquote", "br", "s", "del",
     "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td",
 }  # fmt: skip
-_HEADINGS = {"h1": "h4", "h2": "h4", "h3": "h5", "h4": "h5", "h5": "h6", "h6": "h6"}
+_HEADINGS = ("h4", "h5", "h6")  # below the card's own; no level is skipped
 _SCROLL = '<div class="scroll" role="region" aria-label="Table" tabindex="0"><table>'
 
 
@@ -60,8 +60,10 @@ class Card(msgspec.Struct, frozen=True):
 def markdown(text: str) -> str:
     """GitHub-flavoured Markdown as HTML that is safe to show; headings are lowered to fit under the card's own."""
     tokens = _MARKDOWN.parse(text)
+    used = sorted({token.tag for token in tokens if token.type == "heading_open"})
+    lowered = {tag: _HEADINGS[min(rank, len(_HEADINGS) - 1)] for rank, tag in enumerate(used)}
     for token in tokens:
-        token.tag = _HEADINGS.get(token.tag, token.tag)
+        token.tag = lowered.get(token.tag, token.tag)
     html = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
     clean = nh3.clean(
         html,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sandbox_ehr.card_view import markdown, read_cards
@@ -34,6 +36,13 @@ def test_nothing_active_survives(hostile):
     }
     assert 'href="javascript' not in html
     assert 'href="data' not in html
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"), [("# A", ["h4"]), ("### A", ["h4"]), ("## A\n\n#### B\n\n## C", ["h4", "h5", "h4"])]
+)
+def test_headings_start_below_the_cards_own_and_skip_no_level(text, levels):
+    assert re.findall(r"<(h\d)>", markdown(text)) == levels
 
 
 def test_links_open_outside_and_tell_nothing():
