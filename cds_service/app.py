@@ -18,9 +18,8 @@ from cds_service.adapters.fhir_http import HttpFhirReader
 from cds_service.adapters.guarded_http import GuardedHttp, OutboundFailure, egress_to_fhir
 from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
 from cds_service.adapters.memory import MemoryStore
-from cds_service.adapters.policy_files import Configuration, load_configuration
+from cds_service.adapters.policy_files import Configuration
 from cds_service.adapters.secret_files import load_or_make_key, load_readers
-from cds_service.adapters.sql.store import SqlStore
 from cds_service.adapters.system import SystemClock, new_id
 from cds_service.cds_hooks.services import SERVICES
 from cds_service.clients import ClientProfile
@@ -71,15 +70,8 @@ class OpenDoor:
         return self._caller
 
 
-def create_app(
-    settings: Settings, adapters: Adapters | None = None, writer: LineWriter | None = None
-) -> WSGIApplication:
-    """The WSGI application. Opens no connection: gunicorn's workers call it after the fork.
-
-    Raises:
-        ConfigurationError: with every complaint about the files and settings read.
-    """
-    world = adapters or real_adapters(settings, writer or LineWriter())
+def create_app(settings: Settings, world: Adapters) -> WSGIApplication:
+    """The WSGI application. Opens no connection: gunicorn's workers call it after the fork."""
     rules = load_rules(world.configuration, settings)
     hooks = cds_services.Hooks(
         base_url=settings.public_url,
@@ -117,19 +109,23 @@ def create_app(
     )
 
 
-def real_adapters(settings: Settings, writer: LineWriter) -> Adapters:
-    """What a deployment uses."""
+def real_adapters(settings: Settings, configuration: Configuration, writer: LineWriter) -> Adapters:
+    """What a deployment uses; made in each worker.
+
+    Raises:
+        ConfigurationError: with every complaint about the clients' and secret files.
+    """
     clock = SystemClock()
     clients = load_clients(settings.clients_dir, insecure_dev=settings.insecure_dev)
     metrics = Metrics(
         [*(client.id for client in clients.values()), "unauthenticated"],
         [service.hook for service in SERVICES],
-        shared="PROMETHEUS_MULTIPROC_DIR" in os.environ,  # noqa: TID251 - set by `serve` for prometheus_client alone
+        shared="PROMETHEUS_MULTIPROC_DIR" in os.environ,  # noqa: TID251 - prometheus_client reads it at import, too
     )
     http = GuardedHttp(insecure_dev=settings.insecure_dev)
     keys = KeyRing(GuardedKeyFetch(http, clock), clock, metrics.event)
     return Adapters(
-        configuration=load_configuration(settings.config_dir),
+        configuration=configuration,
         clients=clients,
         authenticator=ClientAuthenticator(clients, keys, clock, metrics.event) if settings.client_auth else OpenDoor(),
         store=open_store(settings),
@@ -177,7 +173,11 @@ def _told_of_incidents(metrics: Metrics) -> Callable[[BaseException], None]:
 
 def open_store(settings: Settings) -> Store:
     """The store of the settings; nothing is connected yet."""
-    return MemoryStore() if settings.in_memory else SqlStore(settings.database_url, pool_size=settings.threads)
+    if settings.in_memory:
+        return MemoryStore()
+    from cds_service.adapters.sql.store import SqlStore  # noqa: PLC0415 - 40 MB that a store in memory need not pay
+
+    return SqlStore(settings.database_url, pool_size=settings.threads)
 
 
 def evaluate_fetching(settings: Settings, rules: Rules, clock: SystemClock) -> EvaluateFetching:

@@ -18,6 +18,7 @@ from cds_service.settings import Settings, from_env
 
 if TYPE_CHECKING:
     from cds_service.ports import Store
+    from cds_service.use_cases.decide import Rules
 
 EXIT_REFUSED = 1  # something in the input was refused
 EXIT_USAGE = 2  # options or configuration are wrong
@@ -67,19 +68,19 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
         os.environ["CDS_INSECURE_DEV"] = "on"
     settings = from_env()
 
-    from cds_service.web.gunicorn_server import refuse_taken_port
+    from cds_service.web.gunicorn_server import log_writer, refuse_taken_port, share_metrics
     from cds_service.web.gunicorn_server import serve as run
 
     refuse_taken_port(settings.host, settings.port)
+    metrics = share_metrics()
+    from cds_service.adapters.policy_files import load_configuration
+    from cds_service.app import create_app, real_adapters
+
     _prepare_files(settings)
-    _upgrade_apart(settings)
-    run(settings, _application)
-
-
-def _application() -> Any:
-    from cds_service.wsgi import application
-
-    return application
+    upgrade = _upgrade_apart(settings)
+    configuration = load_configuration(settings.config_dir)
+    upgrade()
+    run(settings, lambda: create_app(settings, real_adapters(settings, configuration, log_writer)), metrics)
 
 
 def _prepare_files(settings: Settings) -> None:
@@ -91,30 +92,40 @@ def _prepare_files(settings: Settings) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _upgrade_apart(settings: Settings) -> None:
-    """Migrate in a child process: what a migration imports must not stay in every worker's memory.
+def _upgrade_apart(settings: Settings) -> Callable[[], None]:
+    """Migrate in a child process, and give the function that waits for it.
 
-    A database that is down does not stop the start: ``/readyz`` says so until it is up (reliability F21).
+    What a migration imports must not stay in every worker's memory. A database that is down does not stop the start:
+    ``/readyz`` says so until it is up (reliability F21).
     """
     if settings.in_memory:
-        return
+        return lambda: None
     child = os.fork()
     if child == 0:
-        os._exit(_upgrade_quietly(settings))
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
-        click.echo("cds-service: the database cannot be reached or upgraded now; serving without it", err=True)
+        os._exit(_upgraded(settings))
+
+    def wait() -> None:
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
+            click.echo("cds-service: the database cannot be reached or upgraded now; serving without it", err=True)
+
+    return wait
 
 
-def _upgrade_quietly(settings: Settings) -> int:
-    from cds_service.adapters.sql.migrate import migrate
+def _upgraded(settings: Settings) -> int:
+    from cds_service.adapters.sql.store import SqlStore
 
     try:
-        migrate(settings.database_url)
+        SqlStore(settings.database_url).ping()
     except ConfigurationError as error:
         click.echo(error.diagnostics, err=True)
         return EXIT_USAGE
     except StoreUnavailable:
-        return EXIT_UNAVAILABLE
+        from cds_service.adapters.sql.migrate import migrate
+
+        try:
+            migrate(settings.database_url)
+        except StoreUnavailable:
+            return EXIT_UNAVAILABLE
     return 0
 
 
@@ -143,18 +154,27 @@ def evaluate(files: tuple[str, ...], as_of: Any, config: Path | None, fetch: boo
 
 
 def _judge(settings: Settings, config: Path | None, as_of: date | None, *, fetch: bool) -> Callable[[bytes], bytes]:
-    from cds_service import app
-    from cds_service.adapters.policy_files import load_configuration
     from cds_service.adapters.system import SystemClock
     from cds_service.use_cases.decide import evaluate_document
 
-    rules = app.load_rules(load_configuration(config or settings.config_dir), settings)
+    rules = _rules(settings, config)
     clock = SystemClock()
     day = as_of or clock.now().date()
     if not fetch:
         return lambda body: evaluate_document(body, rules, day)
-    fetching = app.evaluate_fetching(settings, rules, clock)
+    from cds_service.app import evaluate_fetching
+
+    fetching = evaluate_fetching(settings, rules, clock)
     return lambda body: fetching(body, day)
+
+
+def _rules(settings: Settings, config: Path | None) -> Rules:
+    from cds_service.adapters.policy_files import load_configuration
+    from cds_service.use_cases.decide import Addresses, prepare
+
+    loaded = load_configuration(config or settings.config_dir)
+    addresses = Addresses(public_url=settings.public_url)
+    return prepare(loaded.guidelines, loaded.vocabulary, loaded.payer, loaded.digest, addresses)
 
 
 def _judged(judge: Callable[[bytes], bytes], body: bytes | OSError) -> tuple[bytes, bool]:
@@ -196,11 +216,7 @@ def _with_progress(bodies: Iterable[bytes | OSError]) -> Iterator[bytes | OSErro
 @click.option("--config", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Other config folder.")
 def discovery(config: Path | None) -> None:
     """Print the discovery document, the same bytes that GET /cds-services answers."""
-    from cds_service import app
-    from cds_service.adapters.policy_files import load_configuration
-
-    settings = from_env()
-    click.echo(app.load_rules(load_configuration(config or settings.config_dir), settings).discovery)
+    click.echo(_rules(from_env(), config).discovery)
 
 
 @main.command("check-policy")

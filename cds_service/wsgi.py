@@ -1,9 +1,11 @@
-"""What gunicorn's workers import, after the fork: the application of this process."""
+"""The application for any WSGI server: `gunicorn cds_service.wsgi:application`. `cds-service serve` needs it not."""
 
 from __future__ import annotations
 
-from cds_service.app import create_app
+from cds_service.adapters.policy_files import load_configuration
+from cds_service.app import create_app, real_adapters
 from cds_service.settings import from_env
-from cds_service.web.gunicorn_server import log_writer
+from cds_service.web.log_lines import LineWriter
 
-application = create_app(from_env(), writer=log_writer)
+settings = from_env()
+application = create_app(settings, real_adapters(settings, load_configuration(settings.config_dir), LineWriter()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import shutil
@@ -23,6 +24,7 @@ APPLICATION_CANNOT_LOAD = 4  # gunicorn's arbiter stops for good at this exit st
 MAX_HEADER_FIELD = 16_640  # a long but legal token, with its header name
 WORKER_CONNECTIONS = 1_000
 
+log = logging.getLogger(__name__)
 log_writer = LineWriter()
 
 
@@ -83,19 +85,25 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             os._exit(APPLICATION_CANNOT_LOAD)
 
 
-def serve(settings: Settings, load: Callable[[], Any]) -> None:
-    """Run until SIGTERM or SIGINT. Raises ConfigurationError when the port is taken."""
-    refuse_taken_port(settings.host, settings.port)
+def share_metrics() -> str:
+    """Let all processes count into files of one new folder; before prometheus_client is imported, which looks then."""
     directory = tempfile.mkdtemp(prefix="cds-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # noqa: TID251 - how prometheus_client is told, before its import
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # noqa: TID251 - how prometheus_client is told
+    return directory
+
+
+def serve(settings: Settings, load: Callable[[], Any], metrics_directory: str) -> None:
+    """Run until SIGTERM or SIGINT. What is imported already is shared by the workers. ``load`` runs in each of them."""
     capture_logging(log_writer, settings.log_level)
     if settings.insecure_dev:
-        logging.getLogger(__name__).warning("INSECURE DEVELOPMENT MODE: plain http and loopback servers are accepted")
+        log.warning("INSECURE DEVELOPMENT MODE: plain http and loopback servers are accepted")
+    gc.collect()
+    gc.freeze()  # what exists now stays shared between the workers' memory
     try:
         Server(settings, load).run()
     finally:
         log_writer.close()
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(metrics_directory, ignore_errors=True)
 
 
 def refuse_taken_port(host: str, port: int) -> None:
