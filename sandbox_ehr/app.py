@@ -94,8 +94,11 @@ def _error_page(error: HTTPException) -> tuple[str, int] | Response:
 
 def _own_origin_only() -> None:
     """No other web site may use a visitor's browser to write orders here."""
-    own = urlsplit(order_entry.base_url()).netloc
-    if request.method == "POST" and request.headers.get("Origin", f"//{own}").partition("//")[2] != own:
+    own = urlsplit(order_entry.base_url())
+    port = f":{own.port}" if own.port else ""
+    allowed = {own.netloc, f"localhost{port}", f"127.0.0.1{port}"}
+    origin = request.headers.get("Origin", f"//{own.netloc}").partition("//")[2]
+    if request.method == "POST" and not {origin, request.host} <= allowed:
         abort(403)
 
 

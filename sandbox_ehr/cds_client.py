@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 import requests
 from joserfc import jwt
+from urllib3.exceptions import HTTPError
 
 from sandbox_ehr.fhir_json import dumps, loads
 from sandbox_ehr.keys import ALGORITHM, Keys
 
 TOKEN_SECONDS = 300
 TIMEOUT = (2.0, 8.0)  # seconds to connect, and between bytes
+PATIENCE = 12.0  # seconds for a whole answer: a service that drips must not hold a prescriber
 LARGEST_ANSWER = 4_000_000  # bytes
 _REMEMBER_SECONDS = 60.0
 
@@ -96,7 +98,7 @@ class CdsClient:
         started = time.perf_counter()
         try:
             status, text = self._exchange(method, self._url + path, headers, data)
-        except requests.RequestException:
+        except (requests.RequestException, HTTPError, OSError):
             raise ServiceNotReached("The payer's service did not answer.") from None
         milliseconds = round((time.perf_counter() - started) * 1000)
         return Answer(status, text, _parsed(text), milliseconds, claims)
@@ -108,10 +110,17 @@ class CdsClient:
             with session.request(
                 method, url, headers=headers, data=data, timeout=TIMEOUT, allow_redirects=False, stream=True
             ) as response:
-                raw = response.raw.read(LARGEST_ANSWER + 1, decode_content=True)
-                if len(raw) > LARGEST_ANSWER:
-                    raise ServiceNotReached("The payer's answer is too large.")
-                return response.status_code, raw.decode("utf-8", errors="replace")
+                return response.status_code, _read(response.raw).decode("utf-8", errors="replace")
+
+
+def _read(raw: Any) -> bytes:
+    until, parts, size = time.monotonic() + PATIENCE, [], 0
+    while part := raw.read1(65_536, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_ANSWER or time.monotonic() > until:
+            raise ServiceNotReached("The payer's answer is too large or too slow.")
+    return b"".join(parts)
 
 
 def _parsed(text: str) -> Any:

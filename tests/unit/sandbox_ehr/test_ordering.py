@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 
 import pytest
 from joserfc import jwt
@@ -167,6 +169,31 @@ def test_a_failing_service_never_blocks_signing(ehr, payer, answer):
     assert len(_orders(ehr)) == 1
 
 
+def test_a_dripping_service_never_blocks_signing(tmp_path, clock, new_id, monkeypatch):
+    """One byte now and then keeps every read alive; only a limit on the whole answer ends it."""
+    monkeypatch.setattr("sandbox_ehr.cds_client.PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def drip():
+            taken, _ = listener.accept()
+            with taken:
+                taken.recv(65_536)
+                taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n")
+                while not ended.wait(0.05):
+                    try:
+                        taken.sendall(b" ")
+                    except OSError:
+                        return
+
+        threading.Thread(target=drip, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        app = create_app(Settings(tmp_path, "http://ehr.test", url, url), clock, new_id)
+        page = _sign(app)
+        ended.set()
+    assert "signed all the same" in page.text
+
+
 def test_an_unreachable_service_never_blocks_signing(app):
     assert "signed all the same" in _sign(app).text
     assert len(_orders(app)) == 1
@@ -258,9 +285,17 @@ def test_order_select_is_quiet(ehr, payer):
     assert _orders(ehr) == []
 
 
-def test_another_sites_page_cannot_sign(ehr):
-    answer = ehr.test_client().post("/patients/trial-ready/orders", headers={"Origin": "https://evil.example.org"})
-    assert answer.status_code == 403
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example.org"},
+        {"Origin": "null"},
+        {"Host": "evil.example.org"},  # a name that was pointed at this machine
+        {"Host": "evil.example.org", "Origin": "http://evil.example.org"},
+    ],
+)
+def test_another_sites_page_cannot_sign(ehr, headers):
+    assert ehr.test_client().post("/patients/trial-ready/orders", headers=headers).status_code == 403
 
 
 def test_a_form_that_cannot_be_signed_comes_back_with_its_values(ehr, payer):
