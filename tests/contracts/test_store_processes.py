@@ -17,15 +17,15 @@ from tests.support.stores import a_call
 
 
 def test_bad_input_34_two_workers_race_for_one_jti_and_one_answer_stands(url: str) -> None:
-    for round_ in range(3):
-        with ExitStack() as stack:
-            racers = [stack.enter_context(child("race", url, f"jti-{round_}")) for _ in range(3)]
-            assert [racer.line() for racer in racers] == ["ready"] * 3
+    with ExitStack() as stack:
+        racers = [stack.enter_context(child("race", url)) for _ in range(3)]
+        assert [racer.line() for racer in racers] == ["ready"] * 3
+        for round_ in range(40):
             for racer in racers:
-                racer.go()
+                racer.go(f"jti-{round_}")
             said = [racer.line().split(" ", 1) for racer in racers]
-        assert sorted(word for word, _ in said) == ["earlier", "earlier", "kept"]
-        assert len({answer for _, answer in said}) == 1, "all three send the same bytes"
+            assert sorted(word for word, _ in said) == ["earlier", "earlier", "kept"]
+            assert len({answer for _, answer in said}) == 1, "all three send the same bytes"
 
 
 def test_bad_input_36_a_replay_after_restart_is_known(url: str, open_store: Callable[..., SqlStore]) -> None:
@@ -44,7 +44,7 @@ def test_fault_25_kill_9_while_writing_loses_no_acknowledged_call(
     url: str, open_store: Callable[..., SqlStore]
 ) -> None:
     acknowledged: list[str] = []
-    for milliseconds in (20, 45, 80, 130):
+    for milliseconds in (30, 100):
         with child("write_for_ever", url) as one, child("write_for_ever", url) as two:
             acknowledged += [one.line(), two.line()]
             time.sleep(milliseconds / 1000)

@@ -35,10 +35,10 @@ class Child:
         assert self.process.stdout is not None
         return self.process.stdout.read().splitlines()
 
-    def go(self) -> None:
+    def go(self, word: str = "go") -> None:
         """Send it a line."""
         assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
+        self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
 
 

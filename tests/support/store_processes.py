@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from cds_service.adapters.sql.migrate import migrate
 from cds_service.adapters.sql.store import SqlStore
@@ -21,15 +22,15 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def race(url: str, jti: str) -> None:
-    """Wait for a line on standard input, then record one call; say ``kept`` or ``earlier``, and the answer."""
+def race(url: str) -> None:
+    """For every line on standard input record a call with that jti; say ``kept`` or ``earlier``, and the answer."""
     store = SqlStore(url, busy_seconds=10)
     store.ping()
     say("ready")
-    sys.stdin.readline()
-    call = a_call(jti=jti)
-    earlier = store.record(call)
-    say(f"{'kept' if earlier is None else 'earlier'} {(earlier or call).response.decode()}")
+    for jti in sys.stdin:
+        call = a_call(jti=jti)
+        earlier = store.record(call)
+        say(f"{'kept' if earlier is None else 'earlier'} {(earlier or call).response.decode()}")
 
 
 def write_for_ever(url: str) -> None:
@@ -56,7 +57,7 @@ def run_out_of_room(url: str, path: str) -> None:
     store = SqlStore(url)
     first = a_call()
     store.record(first)
-    size = max(os.path.getsize(path), os.path.getsize(path + "-wal"))
+    size = max(Path(name).stat().st_size for name in (path, path + "-wal"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100_000, resource.RLIM_INFINITY))
     kept = []
     try:

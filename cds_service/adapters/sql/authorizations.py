@@ -7,7 +7,6 @@ from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import PoolProxiedConnection
 
 from cds_service.adapters.sql.database import Database
@@ -23,6 +22,13 @@ _OF_MEMBER_SQLITE = "SELECT document FROM authorization_on_file WHERE member_id 
 _OF_MEMBER_POSTGRES = (
     'SELECT document FROM authorization_on_file WHERE member_id = %(member)s ORDER BY source COLLATE "C", number'
 )
+
+_KEEP = sa.text("""
+INSERT INTO authorization_on_file (source, number, member_id, status, document, raw, changed)
+VALUES (:source, :number, :member_id, :status, :document, :raw, :changed)
+ON CONFLICT (source, number) DO UPDATE SET member_id = excluded.member_id, status = excluded.status,
+  document = excluded.document, raw = excluded.raw, changed = excluded.changed
+""")
 
 
 def of_member(database: Database, member_id: str) -> tuple[Authorization, ...]:
@@ -61,7 +67,5 @@ def _put(connection: sa.Connection, authorization: Authorization, raw: str, at: 
         "raw": raw,
         "changed": microseconds(at),
     }
-    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table).values(row)
-    news = {name: value for name, value in row.items() if name not in {"source", "number"}}
-    connection.execute(insert.on_conflict_do_update(index_elements=["source", "number"], set_=news))
+    connection.execute(_KEEP, row)
     return "added" if before is None else "changed"

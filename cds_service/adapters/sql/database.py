@@ -7,6 +7,7 @@ every call to SQLite: a transaction of several calls keeps the file locked while
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -16,48 +17,25 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
 import sqlalchemy as sa
-from psycopg.abc import PQGen
-from psycopg.pq import TransactionStatus
 from sqlalchemy.pool import PoolProxiedConnection
 
-from cds_service.adapters.sql.failures import DATABASE_ERRORS, Failure, failure_of, unavailable
+from cds_service.adapters.sql.failures import DATABASE_ERRORS, Failure, cause_of, failure_of, unavailable
 from cds_service.errors import ConfigurationError
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.0002  # a writer holds SQLite's lock for about 0.15 ms
 _LONGEST_PAUSE = 0.005
 # Pages in the log before a commit moves them into the file (16 MB). SQLite's own 1000 makes one call in 80 wait
 # for two fsyncs (about 9 ms); 4000 makes it one in 300.
 _CHECKPOINT_PAGES = 4000
-_ANSWER_MARGIN = 0.5  # seconds that a server's own timeout message may take to arrive
-_BULK_SECONDS = 60  # for imports, reports and purges
-
 _SQLITE_BEGIN = {
     True: ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
     False: ("BEGIN IMMEDIATE",),
 }
-_POSTGRES_BEGIN = ("BEGIN", f"SET LOCAL statement_timeout = '{_BULK_SECONDS}s'")
-
-
-class _BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection on which no answer is awaited for ever: a server that hangs sends no timeout message either."""
-
-    longest_wait = float(_BULK_SECONDS)
-
-    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        return super().wait(gen, interval, self.longest_wait if timeout is None else timeout)
-
-    @contextmanager
-    def patient(self) -> Iterator[None]:
-        """Wait for bulk work."""
-        usual, self.longest_wait = self.longest_wait, float(_BULK_SECONDS) + _ANSWER_MARGIN
-        try:
-            yield
-        finally:
-            self.longest_wait = usual
 
 
 def parse_url(url: str) -> sa.URL:
@@ -84,8 +62,15 @@ class Database:
         self._pool_size = pool_size
         self._busy_seconds = busy_seconds
         self._engine: sa.Engine | None = None
+        self._inherited: sa.Engine | None = None  # kept, so that nothing closes the parent's connections
         self._pid = -1
         self._opening = threading.Lock()
+        self.errors = DATABASE_ERRORS
+        if not self.sqlite:
+            from cds_service.adapters.sql import postgres  # noqa: PLC0415 - loads the driver
+
+            self._postgres = postgres
+            self.errors = (*DATABASE_ERRORS, *postgres.ERRORS)
 
     @property
     def engine(self) -> sa.Engine:
@@ -95,19 +80,14 @@ class Database:
             return engine
         with self._opening:
             if self._engine is not None and self._pid != os.getpid():
-                self._engine.dispose(close=False)
-                self._engine = None
+                self._inherited, self._engine = self._engine, None
             if self._engine is None:
                 self._engine = self._open()
                 self._pid = os.getpid()
             return self._engine
 
     def _open(self) -> sa.Engine:
-        how: dict[str, object] = (
-            {"creator": self._connect_sqlite, "paramstyle": "named"}
-            if self.sqlite
-            else {"connect_args": self._postgres_settings()}
-        )
+        how = {"creator": self._connect_sqlite, "paramstyle": "named"} if self.sqlite else {}
         engine = sa.create_engine(
             self.url,
             isolation_level="AUTOCOMMIT",
@@ -140,21 +120,9 @@ class Database:
             raise
         return connection
 
-    def _postgres_settings(self) -> dict[str, object]:
-        bound = int(self._busy_seconds * 1000)
-        return {
-            "connect_timeout": max(2, int(self._busy_seconds)),  # libpq knows no less than two seconds
-            "options": f"-c lock_timeout={bound} -c statement_timeout={bound} -c timezone=UTC",
-            "application_name": "cds-service",
-            "tcp_user_timeout": max(2000, bound),
-            "prepare_threshold": 2,
-        }
-
     def _connect_postgres(self, dialect: object, record: object, cargs: list[Any], cparams: dict[str, Any]) -> Any:
         del dialect, record
-        connection = _BoundedConnection.connect(*cargs, **cparams)
-        connection.longest_wait = self._busy_seconds + _ANSWER_MARGIN
-        return connection
+        return self._postgres.connect(cargs, cparams, self._busy_seconds)
 
     def run(self, work: Callable[[PoolProxiedConnection], T]) -> T:
         """Lend ``work`` a driver connection in autocommit; ``work`` may be done twice.
@@ -201,8 +169,9 @@ class Database:
         while True:
             try:
                 return work()
-            except DATABASE_ERRORS as error:
+            except self.errors as error:
                 failure = failure_of(error)
+                cause = cause_of(error)
             # A PostgreSQL that has become a standby refuses writes on connections made before.
             lost = failure is Failure.BROKEN or (failure is Failure.READ_ONLY and not self.sqlite)
             in_time = time.monotonic() + pause < deadline
@@ -213,6 +182,7 @@ class Database:
                 time.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
             else:
+                _LOG.warning("store: %s (%s)", failure.value, cause)
                 raise unavailable(Failure.UNREACHABLE if failure is Failure.BROKEN else failure)
 
     def _lend(self, work: Callable[[PoolProxiedConnection], T]) -> T:
@@ -228,17 +198,15 @@ class Database:
 
     def _returnable(self, connection: PoolProxiedConnection) -> bool:
         """Whether a connection on which something failed is outside any transaction, and alive."""
-        driver = connection.driver_connection
-        if isinstance(driver, sqlite3.Connection):
-            return not driver.in_transaction
-        return isinstance(driver, psycopg.Connection) and driver.info.transaction_status == TransactionStatus.IDLE
+        driver: Any = connection.driver_connection
+        return not driver.in_transaction if self.sqlite else bool(driver.idle)
 
     @contextmanager
     def _transaction(self, connection: sa.Connection, *, durable: bool) -> Iterator[None]:
-        for statement in _SQLITE_BEGIN[durable] if self.sqlite else _POSTGRES_BEGIN:
+        for statement in _SQLITE_BEGIN[durable] if self.sqlite else self._postgres.BEGIN:
             connection.exec_driver_sql(statement)
-        driver = connection.connection.driver_connection
-        with driver.patient() if isinstance(driver, _BoundedConnection) else nullcontext():
+        driver: Any = connection.connection.driver_connection
+        with nullcontext() if self.sqlite else driver.patient():
             try:
                 yield
                 connection.exec_driver_sql("COMMIT")

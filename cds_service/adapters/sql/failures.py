@@ -8,12 +8,12 @@ from __future__ import annotations
 import enum
 import sqlite3
 
-import psycopg
 from sqlalchemy import exc
 
 from cds_service.errors import StoreUnavailable
 
-DATABASE_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, psycopg.Error, UnicodeEncodeError)
+# Those of PostgreSQL's driver come in addition where it is used (``Database.errors``).
+DATABASE_ERRORS: tuple[type[Exception], ...] = (exc.SQLAlchemyError, sqlite3.Error, UnicodeEncodeError)
 
 
 class Failure(enum.StrEnum):
@@ -87,17 +87,23 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, sqlite3.Error):
         # A connection that was closed under us carries no code.
         return _SQLITE.get(getattr(error, "sqlite_errorcode", -1) & 0xFF, Failure.OTHER)
-    if isinstance(error, psycopg.Error):
-        return _of_postgres(error)
+    if hasattr(error, "sqlstate"):  # psycopg's, known by this: it is not loaded where SQLite is used
+        return _of_postgres(error, error.sqlstate)
     return Failure.OTHER
 
 
-def _of_postgres(error: psycopg.Error) -> Failure:
-    state = error.sqlstate
+def cause_of(error: BaseException) -> str:
+    """Class and code of the driver's error, for the log: neither can hold anything of a statement or a value."""
+    cause = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return f"{type(cause).__name__} {code or 'without code'}"
+
+
+def _of_postgres(error: BaseException, state: str | None) -> Failure:
     if state is None:
-        # No SQLSTATE: the server did not answer at all. A failed connect says so by its class of no connection.
-        lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        return Failure.BROKEN if lost else Failure.OTHER
+        # The driver's own: without SQLSTATE the server did not answer, unless the driver refused our values.
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        return Failure.BROKEN if kinds & {"OperationalError", "InterfaceError"} else Failure.OTHER
     return _POSTGRES.get(state) or _POSTGRES.get(state[:2], Failure.OTHER)
 
 

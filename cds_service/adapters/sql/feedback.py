@@ -7,11 +7,18 @@ from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from cds_service.adapters.sql.instants import microseconds
 from cds_service.adapters.sql.tables import CARD, FEEDBACK, INVOCATION
 from cds_service.ports import FeedbackCount, FeedbackEntry
+
+_INSERT = sa.text("""
+INSERT INTO feedback (client, service, card, rule, ack_key, outcome, outcome_at, received, suggestions,
+  reason_system, reason_code, comment)
+VALUES (:client, :service, :card, :rule, :ack_key, :outcome, :outcome_at, :received, :suggestions,
+  :reason_system, :reason_code, :comment)
+ON CONFLICT (card, client, outcome, outcome_at) DO NOTHING
+""")
 
 _AT_ONCE = 500  # values in one IN list
 
@@ -23,8 +30,7 @@ def save(
     known = _known_cards(connection, client, sorted({entry.card for entry in entries}))
     rows = [_row(client, service, entry, known, received) for entry in entries]
     if rows:
-        insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(FEEDBACK)
-        connection.execute(insert.on_conflict_do_nothing(), rows)
+        connection.execute(_INSERT, rows)
     return sum(entry.card in known for entry in entries)
 
 

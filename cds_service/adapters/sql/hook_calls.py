@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.pool import PoolProxiedConnection
 
 from cds_service.adapters.sql.database import Database
-from cds_service.adapters.sql.failures import DATABASE_ERRORS, Failure, failure_of, unavailable
+from cds_service.adapters.sql.failures import Failure, failure_of, unavailable
 from cds_service.adapters.sql.instants import microseconds
 from cds_service.ports import Invocation, Recalled
 
@@ -89,7 +89,7 @@ class HookCalls:
             tried = True
             try:
                 _execute(connection, self._record, row)
-            except DATABASE_ERRORS as error:
+            except self._database.errors as error:
                 if failure_of(error) is not Failure.CONFLICT:
                     raise
             else:

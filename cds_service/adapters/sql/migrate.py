@@ -11,12 +11,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from cds_service.adapters.sql.database import parse_url
 from cds_service.adapters.sql.failures import DATABASE_ERRORS, Failure, failure_of, unavailable
-
-HEAD = "0001"
+from cds_service.adapters.sql.tables import HEAD
 
 _ADVISORY_LOCK = 0x1D7C05  # any number, the same in every process of this product
 
@@ -32,16 +32,12 @@ def migrate(url: str) -> str:
     """
     parsed = parse_url(url)
     try:
-        if parsed.get_backend_name() == "sqlite":
-            _upgrade_sqlite(parsed)
-        else:
-            _upgrade_postgres(parsed)
+        return _upgrade_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _upgrade_postgres(parsed)
     except DATABASE_ERRORS as error:
         failure = failure_of(error)
         raise unavailable(Failure.UNREACHABLE if failure is Failure.BROKEN else failure) from None
     except OSError:
         raise unavailable(Failure.UNREACHABLE) from None
-    return HEAD
 
 
 def scripts() -> ScriptDirectory:
@@ -55,13 +51,18 @@ def _configuration() -> Config:
     return configuration
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _upgrade(connection: sa.Connection) -> str:
+    """Run what is missing; a database that a later release has brought further is left as it is."""
+    reached = MigrationContext.configure(connection).get_current_revision()
+    if reached is not None and reached >= HEAD:
+        return reached
     configuration = _configuration()
     configuration.attributes["connection"] = connection
     command.upgrade(configuration, "head")
+    return HEAD
 
 
-def _upgrade_sqlite(url: sa.URL) -> None:
+def _upgrade_sqlite(url: sa.URL) -> str:
     path = Path(str(url.database)).absolute()
     with _only_one(path.with_name(path.name + ".migrating")):
         engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
@@ -71,11 +72,12 @@ def _upgrade_sqlite(url: sa.URL) -> None:
             connection.exec_driver_sql("PRAGMA synchronous=FULL")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
-                _upgrade(connection)
+                reached = _upgrade(connection)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 connection.invalidate()
                 raise
+    return reached
 
 
 @contextmanager
@@ -88,8 +90,8 @@ def _only_one(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _upgrade_postgres(url: sa.URL) -> None:
+def _upgrade_postgres(url: sa.URL) -> str:
     engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, connect_args={"connect_timeout": 10})
     with engine.begin() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-        _upgrade(connection)
+        return _upgrade(connection)

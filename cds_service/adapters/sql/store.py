@@ -12,8 +12,7 @@ from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.failures import Failure, unavailable
 from cds_service.adapters.sql.hook_calls import HookCalls
 from cds_service.adapters.sql.instants import microseconds
-from cds_service.adapters.sql.migrate import HEAD
-from cds_service.adapters.sql.tables import ACCESS_EVENT, DETERMINATION
+from cds_service.adapters.sql.tables import ACCESS_EVENT, DETERMINATION, HEAD
 from cds_service.ports import Authorization, FeedbackCount, FeedbackEntry, Invocation, Recalled
 
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))

@@ -20,6 +20,8 @@ from sqlalchemy import (
     Text,
 )
 
+HEAD = "0001"  # the newest migration
+
 METADATA = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
