@@ -34,6 +34,7 @@ from cds_service.policy.document import document
 from cds_service.policy.evaluate import determine
 from cds_service.policy.model import Guideline
 
+LOINC = "http://loinc.org"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -69,7 +70,8 @@ def prepare(
     guidelines: Sequence[Guideline], vocabulary: Vocabulary, payer: Payer, digest: str, addresses: Addresses
 ) -> Rules:
     """Rules out of a loaded configuration."""
-    observed = sorted({code for guideline in guidelines for code in guideline.observation_codes()})
+    # LOINC names observations: every LOINC code that the tables hold is one that a guideline reads.
+    observed = {code for held in vocabulary.value_sets.values() for code in held.codes if code.system == LOINC}
     return Rules(
         guidelines=tuple(_prepared(guideline, payer, addresses) for guideline in guidelines),
         vocabulary=vocabulary,
