@@ -120,6 +120,16 @@ class TestCumulation:
         assert (result.daily, result.daily_verdict) == (None, Verdict.CANNOT_BE_DETERMINED)
         assert "MedicationRequest/rx-1" in result.orders
 
+    def test_a_running_order_with_a_name_but_no_code_leaves_the_sum_unknown(self):
+        """ "Pain mix" may hold morphine; a coded drug that the guideline does not name is not it."""
+        uncoded = _running()
+        uncoded["contained"][0]["ingredient"] = [{"itemCodeableConcept": {"text": "pain mix"}}]
+        assert _beside(uncoded).daily_verdict is Verdict.CANNOT_BE_DETERMINED
+        uncoded["contained"][0]["ingredient"][0]["itemCodeableConcept"] = {
+            "coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "6851"}]
+        }
+        assert _beside(uncoded).daily == 8
+
     def test_concentrations_are_never_summed(self):
         (result,) = judged(request(MORPHINE, [rate(1, "mg/d")]), _running(), _running(name="rx-2")).results
         assert result.concentration == 20
