@@ -15,6 +15,7 @@ import msgspec
 
 from cds_service.cds_hooks.card_texts import CardTexts
 from cds_service.cds_hooks.options import COVERAGE_INFO, OFF_GUIDELINE, Options
+from cds_service.domain.order import Order, OrderKind
 
 _CARD_SPACE = uuid.UUID("5b0b2f0e-6a3c-5d0c-9a53-6f1f0f1d7c11")
 _TOPIC_SYSTEM = {
@@ -63,6 +64,11 @@ def cut_summary(text: str) -> str:
     return (head[:at] if at > SUMMARY_LIMIT - 30 else head).rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
+def orders_in(orders: Mapping[str, Order]) -> int:
+    """How many resources of the call are orders; a Medication that travels with them is none."""
+    return sum(order.kind is not OrderKind.OTHER for order in orders.values())
+
+
 def shown_cards(
     cards: Sequence[Card], options: Options, acknowledged: frozenset[str] = frozenset()
 ) -> tuple[Card, ...]:
@@ -71,7 +77,8 @@ def shown_cards(
     ``acknowledged``: those ``quiet_key`` values that were overridden with a reason within the payer's quiet days.
     """
     wanted = {COVERAGE_INFO: options.coverage_info, OFF_GUIDELINE: options.off_guideline}
-    kept = [card for card in cards if wanted[card.topic] and card.quiet_key not in acknowledged]
+    silenced = acknowledged - {""}
+    kept = [card for card in cards if wanted[card.topic] and card.quiet_key not in silenced]
     kept.sort(key=lambda card: ("critical", "warning", "info").index(card.indicator))
     return tuple(kept[: options.max_cards])
 

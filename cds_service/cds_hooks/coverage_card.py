@@ -8,7 +8,7 @@ from cds_service.cds_hooks import card_details as details
 from cds_service.cds_hooks.answer_values import open_question
 from cds_service.cds_hooks.answers import OrderAnswer, Situation
 from cds_service.cds_hooks.card_texts import CardTexts
-from cds_service.cds_hooks.cards import Card, card_uuid, cut_summary
+from cds_service.cds_hooks.cards import Card, card_uuid, cut_summary, orders_in
 from cds_service.cds_hooks.drafts import Draft
 from cds_service.cds_hooks.markdown import markdown_text
 from cds_service.cds_hooks.options import COVERAGE_INFO
@@ -73,9 +73,9 @@ def coverage_card(
         topic=COVERAGE_INFO,
         indicator="info",
         summary=summary,
-        detail="\n".join(_detail(texts, said, orders, several=len(orders) > 1)),
+        detail="\n".join(_detail(texts, said, orders, several=orders_in(orders) > 1)),
         orders=tuple(each.order for each in said),
-        partial=len(said) < len(orders),
+        partial=len(said) < orders_in(orders),
         smart=any(each.situation in _FORM for each in said),
     )
 

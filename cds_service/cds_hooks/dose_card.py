@@ -13,7 +13,7 @@ from cds_service.cds_hooks.answer_values import exceeding
 from cds_service.cds_hooks.answers import OrderAnswer, Situation
 from cds_service.cds_hooks.card_details import distinct
 from cds_service.cds_hooks.card_texts import CardTexts
-from cds_service.cds_hooks.cards import Card, card_uuid, cut_summary
+from cds_service.cds_hooks.cards import Card, card_uuid, cut_summary, orders_in
 from cds_service.cds_hooks.drafts import Draft
 from cds_service.cds_hooks.markdown import markdown_text, plain_text
 from cds_service.cds_hooks.options import OFF_GUIDELINE
@@ -58,7 +58,7 @@ def dose_card(
         summary=summary,
         detail="\n".join(_detail(texts, results, names, orders, critical=critical)),
         orders=names,
-        partial=len(names) < len(orders),
+        partial=len(names) < orders_in(orders),
         overridable=True,
         quiet_key="" if critical else quiet_key(who, results, [orders[name] for name in names if name in orders]),
     )

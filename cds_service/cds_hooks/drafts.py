@@ -55,7 +55,7 @@ def read_drafts(context: Mapping[str, Any], body: bytes, limits: Limits) -> tupl
         )
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
         raise MalformedRequest("context.draftOrders must be a Bundle", expression=_WHERE)
-    entries = bundle.get("entry") or []
+    entries = bundle.get("entry", [])
     if not isinstance(entries, list):
         raise MalformedRequest("entry must be a list", expression=f"{_WHERE}.entry")
     if len(entries) > limits.max_entries:

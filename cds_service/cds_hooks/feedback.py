@@ -10,7 +10,7 @@ from cds_service.domain.feedback import FeedbackEntry
 from cds_service.errors import MalformedRequest
 from cds_service.fhir.json import parse
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 5_000_000
 MAX_ENTRIES = 1_000
 _SHORT, _LONG = 255, 4_000  # ids and codes; a comment, of which no more is kept
 

@@ -55,7 +55,7 @@ def _with_extensions(order: bytes, without: list[int], extension: bytes) -> byte
         text = bytes(value)
         if name == "extension":
             gone = set(without)
-            kept = [] if text == b"null" else _list.decode(value)
+            kept = _list.decode(value) if text.startswith(b"[") else []  # anything else is no FHIR
             texts = [bytes(each) for index, each in enumerate(kept) if index not in gone]
             text = b"[%b]" % b",".join([*texts, extension])
         parts.append(_encode(name) + b":" + text)

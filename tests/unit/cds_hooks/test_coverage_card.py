@@ -1,0 +1,246 @@
+"""The one coverage card: what it says for each situation, and what it never says."""
+
+import msgspec
+import pytest
+from markdown_it import MarkdownIt
+
+from cds_service.cds_hooks.answers import technical_answer
+from cds_service.cds_hooks.card_details import criteria_table
+from cds_service.cds_hooks.coverage_card import coverage_card
+from cds_service.domain.authorization import OnFile
+from cds_service.domain.determination import CriterionResult, Decision, Program, Tier
+from cds_service.domain.order import OrderKind
+from cds_service.domain.record import Evidence
+from cds_service.domain.truth import Truth
+from tests.support.hook_calls import (
+    AUTHORIZATION,
+    DRAFT,
+    MORPHINE_ORDER,
+    NOT_MET,
+    OURS,
+    PAYER,
+    TEXTS,
+    answered,
+    dose,
+    draft,
+    flags,
+    judged,
+    missing,
+    order,
+)
+
+replace = msgspec.structs.replace
+GFM = MarkdownIt("gfm-like")
+PENDING = OnFile(pending=replace(AUTHORIZATION, status="pending", due="2026-03-05"))
+SECOND = "MedicationRequest/draft-2"
+HOSTILE = "<img src=x> [x](javascript:alert(1)) | `tick` http://evil.com \u202e"
+
+
+def card(*said, orders=None, fallback=()):
+    sources = [each.order for each in said]
+    orders = orders or {source: order(source) for source in sources}
+    drafts = {source: draft(MORPHINE_ORDER | {"id": source.partition("/")[2]}) for source in sources}
+    return coverage_card(TEXTS, said, orders, drafts, fallback)
+
+
+@pytest.mark.parametrize(
+    ("said", "rule", "summary"),
+    [
+        (answered(judged()), "coverage-ready", "Appears to meet guideline 09-J1000-31: ready to submit"),
+        (answered(missing()), "coverage-missing-facts", "Prior authorization: 1 answer needed"),
+        (
+            answered(missing(missing_facts=("a", "b", "c"))),
+            "coverage-missing-facts",
+            "Prior authorization: 3 answers needed",
+        ),
+        (answered(judged(dose=(dose("16"),))), "coverage-rationale", "Prior authorization: give a clinical rationale"),
+        (
+            answered(judged(dose=(dose("16"),), rationale_on_file=True)),
+            "coverage-reviewer",
+            "Ready to submit for prior authorization; a reviewer decides",
+        ),
+        (answered(judged(program=Program.FEP)), "redirect", "Guideline 09-J1000-31 does not apply to this program"),
+        (answered(missing(program=Program.MEDICARE_ADVANTAGE)), "medicare", "Medicare Advantage: NCD 280.14 applies"),
+        (answered(judged(), on_file=PENDING), "pending", "A prior authorization request for this order is pending"),
+        (
+            answered(judged(in_scope=None, flags=flags("route_missing"))),
+            "cannot-tell",
+            "The route of administration is not stated",
+        ),
+    ],
+)
+def test_crd_161_each_situation_says_what_to_do(said, rule, summary):
+    made = card(said)
+    assert made.rule == rule
+    assert made.summary.startswith(summary)
+    assert made.indicator == "info"
+    assert made.topic == "coverage-info"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(answered(judged(in_scope=False)), id="outside the guideline"),
+        pytest.param(answered(judged(), coverage=replace(OURS, active=False)), id="coverage ended: the action says it"),
+        pytest.param(answered(judged(), on_file=OnFile(granted=AUTHORIZATION)), id="authorized: nothing to do"),
+        pytest.param(technical_answer([DRAFT], "2.2")[0], id="109 no error is shown as a card"),
+    ],
+)
+def test_crd_109_162_no_card_where_nothing_is_to_do(said):
+    assert card(said) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        (answered(judged(), on_file=OnFile(granted=AUTHORIZATION)), "authorized"),
+        (answered(judged(), coverage=replace(OURS, active=False)), "inactive"),
+        (technical_answer([DRAFT], "2.0")[0], "technical"),
+    ],
+)
+def test_a_fallback_card_says_what_the_action_cannot(said, rule):
+    assert card(said, fallback=frozenset({DRAFT})).rule == rule
+    assert card(said, fallback=frozenset({SECOND})) is None
+
+
+def test_the_summary_names_no_patient_identifier_or_diagnosis():
+    for said in (
+        answered(judged()),
+        answered(missing()),
+        answered(judged(), on_file=PENDING),
+        answered(judged(criteria={"I.1": NOT_MET})),
+    ):
+        text = card(said).summary
+        for secret in ("pat-1", "PA-1", "M1", "G89", "Practitioner"):
+            assert secret not in text
+        assert len(text) < 140
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answered(judged()),
+        answered(missing()),
+        answered(judged(criteria={"stem": NOT_MET}, decision=Decision.NOT_APPLICABLE)),
+        answered(judged(criteria={"I.1": NOT_MET}, decision=Decision.DOES_NOT_MEET)),
+        answered(judged(program=Program.FEP)),
+    ],
+)
+def test_crd_166_never_denied_never_a_portal(said):
+    text = (card(said).summary + card(said).detail).lower()
+    for word in ("denied", "denial", "does not meet", "portal", "rejected"):
+        assert word not in text
+
+
+def test_the_detail_in_order_lead_missing_criteria_arithmetic_advice_disclaimer_link():
+    detail = card(answered(missing(flags=flags("conflict")))).detail
+    places = [
+        detail.index(text)
+        for text in (
+            "Prior authorization is needed.",
+            "Still missing:",
+            "Is life expectancy 3 months or more?",
+            "| Criterion | Status | Evidence |",
+            "12 mg/d within (table: 15 mg/d)",
+            "0.6 mL/d x 20 mg/mL = 12 mg/d",
+            "Approval duration in the guideline: 1 month.",
+            "First line in the guideline. First-line opioid",
+            "Diagnosis code on the guideline's list: G89.28.",
+            "Billing: J3490.",
+            "contradict each other",
+            "Not an authorization (09-J1000-31, Header)",
+            "Informational only",
+            "[Guideline 09-J1000-31](https://cds.example.org/policies/09-J1000-31)",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_criteria_with_status_evidence_and_date():
+    table = "\n".join(criteria_table(TEXTS, missing()))
+    assert "| I.1 Life expectancy is 3 months or more | not known yet | nothing found |" in table
+    assert "appears met | 2026-02-20 answered yes (QuestionnaireResponse/qr-1) |" in table
+    assert GFM.render(table).count("<tr>") == 5
+
+
+def test_evidence_is_cut_to_what_a_person_reads():
+    many = CriterionResult(Truth.MET, tuple(Evidence(f"Condition/{n}", None, "shows") for n in range(9)))
+    text = "\n".join(criteria_table(TEXTS, judged(criteria={"I.1": many})))
+    assert text.count("Condition/") == 3
+    assert "and 6 more" in text
+
+
+def test_bad_input_93_fhir_text_in_the_detail_is_inert():
+    nasty = CriterionResult(Truth.MET, (Evidence(HOSTILE, HOSTILE, HOSTILE),))
+    said = answered(judged(criteria={"I.1": nasty}, dose=(dose(ingredient=HOSTILE, steps=(HOSTILE,)),)))
+    twice = answered(judged(SECOND))
+    made = card(said, twice, orders={DRAFT: order(text=HOSTILE), SECOND: order(SECOND)})
+    html = GFM.render(made.detail)
+    assert "<img" not in html
+    assert html.count("<a ") == 1  # our own link
+    assert "javascript:" not in "".join(part for part in html.split('"') if "href" in part)
+    assert html.count("<td>") == 3
+    assert "<code>" not in html
+
+
+def test_crd_163_several_orders_one_line_each_that_differs():
+    same = card(answered(judged()), answered(judged(SECOND)))
+    assert same.summary.endswith("(2 orders)")
+    assert "- morphine 20 mg/mL; morphine 20 mg/mL: Appears to meet" in same.detail
+    assert not same.partial
+    differ = card(answered(judged()), answered(missing(SECOND)))
+    assert differ.rule == "coverage-missing-facts"  # the most urgent leads
+    assert "morphine 20 mg/mL: Prior authorization: 1 answer needed" in differ.detail
+    assert "morphine 20 mg/mL: Appears to meet" in differ.detail
+
+
+def test_crd_163_a_card_about_some_of_the_orders():
+    made = card(answered(judged()), answered(judged(SECOND, in_scope=False)))
+    assert made.partial
+    assert made.orders == (DRAFT,)
+
+
+def test_a_medication_that_travels_along_is_no_order():
+    orders = {DRAFT: order(), "Medication/m": order("Medication/m", kind=OrderKind.OTHER)}
+    made = card(answered(judged()), orders=orders)
+    assert not made.partial
+    assert "orders)" not in made.summary
+
+
+def test_the_form_is_offered_only_where_something_is_to_be_filled_in():
+    assert card(answered(missing())).smart
+    assert card(answered(judged(dose=(dose("16"),)))).smart
+    assert not card(answered(judged())).smart
+
+
+def test_without_authorization_the_criteria_are_advice():
+    payer = replace(PAYER, pa_required_by_plan={"G": "no"})
+    said = answered(judged(), payer=payer, coverage=replace(OURS, plans=("G",)))
+    assert card(said).summary == "No prior authorization needed; appears to meet guideline 09-J1000-31"
+    unmet = answered(missing(), payer=payer, coverage=replace(OURS, plans=("G",)))
+    assert card(unmet).summary == "No prior authorization needed; guideline 09-J1000-31 as advice"
+
+
+@pytest.mark.parametrize(
+    ("determination", "text"),
+    [
+        (judged(billing=("J2274",)), "Billing: J2274."),
+        (judged(billing=()), "Billing depends on whether the drug is compounded; if it is, J3490."),
+        (judged(tier=Tier("not_addressed")), "The guideline does not speak of this combination."),
+        (missing(program=Program.MEDICARE_ADVANTAGE), "LCD L31254 (likely retired)"),
+        (judged(flags=flags("code_conflict")), "J0475 is printed as bupivacaine"),
+    ],
+)
+def test_advice_lines(determination, text):
+    assert text in card(answered(determination)).detail
+
+
+def test_precautions_and_drug_notes_where_they_matter():
+    said = answered(judged())
+    assert "supervised setting" not in card(said).detail
+    changed = card(said, orders={DRAFT: order(prior=("MedicationRequest/old",))})
+    assert "Dose changes in a supervised setting" in changed.detail
+    hydromorphone = order(
+        solution=replace(order().solution, parts=(replace(order().solution.parts[0], name="hydromorphone"),))
+    )
+    assert "No preservative-free injection" in card(said, orders={DRAFT: hydromorphone}).detail
