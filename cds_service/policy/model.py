@@ -83,13 +83,20 @@ class Fact(Cited, frozen=True, kw_only=True):
     prepopulated_from: tuple[str, ...] = ()
 
 
+class Sentence(msgspec.Struct, frozen=True):
+    """A test in words; of several tests, how they are joined and each of them."""
+
+    text: str
+    parts: tuple[Sentence, ...] = ()
+
+
 class Criterion(Cited, frozen=True, kw_only=True):
     """One testable condition. ``facts`` are the facts that its tests name, in questionnaire order."""
 
     id: str
     text: str
     facts: tuple[str, ...]
-    explain: str  # the test as a sentence, for the public page
+    explain: Sentence  # the test in words, for the public page
     types: tuple[str, ...] = ()  # resource types that its tests read beside those of its facts
 
 

@@ -67,6 +67,13 @@ class CriteriaReader:
             },
             kinds={name: fact.kind for name, fact in self.facts.items()},
             labels={name: fact.label for name, fact in self.facts.items()},
+            words={
+                name: {option.code: option.text for option in fact.options}
+                for name, fact in self.facts.items()
+                if fact.options
+            },
+            units={name: fact.unit for name, fact in self.facts.items()},
+            titles={name: each.title for name, each in self.vocabulary.value_sets.items()},
             value_sets=frozenset(self.vocabulary.value_sets),
             courses=self.courses,
             drugs=self.drugs,

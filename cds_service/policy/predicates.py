@@ -16,6 +16,7 @@ from cds_service.domain.determination import Verdict
 from cds_service.domain.record import Evidence
 from cds_service.domain.truth import Truth, negate
 from cds_service.policy.facts import number
+from cds_service.policy.model import Sentence
 from cds_service.policy.shapes import Choice, Keyed, Many, Number, Record, Shape, Tagged, Text
 from cds_service.policy.source import At, Word, plain, several
 from cds_service.policy.therapy import CourseRule, longest
@@ -38,6 +39,9 @@ class Surroundings(msgspec.Struct):
     options: Mapping[str, tuple[str, ...]]  # choice facts -> their options
     kinds: Mapping[str, str]  # fact -> kind
     labels: Mapping[str, str]
+    words: Mapping[str, Mapping[str, str]]  # choice facts -> option -> what a person reads
+    titles: Mapping[str, str]  # of value sets
+    units: Mapping[str, str]  # of decimal facts, with a leading space
     value_sets: frozenset[str]
     courses: Mapping[str, CourseRule]
     drugs: frozenset[str]
@@ -54,10 +58,10 @@ class PredicateKind(msgspec.Struct, frozen=True):
     """A kind of test."""
 
     shape: Shape
-    build: Callable[[Any, Surroundings], tuple[Test, str]]  # the test, and itself as a sentence
+    build: Callable[[Any, Surroundings], tuple[Test, Sentence]]  # the test, and itself as a sentence
 
 
-def build_test(tagged: tuple[str, Any, At], around: Surroundings) -> tuple[Test, str]:
+def build_test(tagged: tuple[str, Any, At], around: Surroundings) -> tuple[Test, Sentence]:
     """The test that data of the shape TEST describes."""
     kind, entry, around.at = tagged
     return PREDICATES[kind].build(entry, around)
@@ -78,7 +82,7 @@ def _value_set(name: Any, around: Surroundings) -> str:
     return plain(name)
 
 
-def _chosen(entry: Any, around: Surroundings) -> tuple[Test, str]:
+def _chosen(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     """Status by answer. Every option must have one; ``review``: unknown, and no answer would settle it."""
     fact = _fact(entry["fact"], "choice", around)
     groups = (("met", _MET), ("not_met", _NOT_MET), ("unknown", (Truth.UNKNOWN, (fact,))), ("review", _UNKNOWN))
@@ -108,10 +112,11 @@ def _chosen(entry: Any, around: Surroundings) -> tuple[Test, str]:
             view.flag(flags[value], criterion)  # type: ignore[index]
         return outcome.get(value, unknown)
 
-    return test, f"{around.labels.get(fact, fact)}: {' or '.join(plain(word) for word in entry['met'])}"
+    words = [around.words.get(fact, {}).get(plain(word), plain(word)) for word in entry["met"]]
+    return test, Sentence(f"{around.labels.get(fact, fact)}: {' or '.join(words)}")
 
 
-def _at_least(entry: Any, around: Surroundings) -> tuple[Test, str]:
+def _at_least(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     """A number answered, or proven by the chart, reaches a value; the chart never disproves."""
     fact = _fact(entry["fact"], "decimal", around)
     least: Fraction = entry["value"]
@@ -134,10 +139,10 @@ def _at_least(entry: Any, around: Surroundings) -> tuple[Test, str]:
             return unknown
         return _NOT_MET
 
-    return test, f"{around.labels.get(fact, fact)}: at least {number(least)}"
+    return test, Sentence(f"{around.labels.get(fact, fact)}: at least {number(least)}{around.units.get(fact, '')}")
 
 
-def _at_most(entry: Any, around: Surroundings) -> tuple[Test, str]:
+def _at_most(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     """A number answered stays within a value."""
     fact = _fact(entry["fact"], "decimal", around)
     most: Fraction = entry["value"]
@@ -155,10 +160,10 @@ def _at_most(entry: Any, around: Surroundings) -> tuple[Test, str]:
             return _MET if value <= most else _NOT_MET
         return _NOT_MET if over else unknown
 
-    return test, f"{around.labels.get(fact, fact)}: at most {number(most)}"
+    return test, Sentence(f"{around.labels.get(fact, fact)}: at most {number(most)}{around.units.get(fact, '')}")
 
 
-def _active_condition(entry: Any, around: Surroundings) -> tuple[Test, str]:
+def _active_condition(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     """An active, confirmed condition of a value set. None seen proves nothing: ``ask`` is the fact to ask."""
     name = _value_set(entry["value_set"], around)
     found = Truth(plain(entry["when_found"]))
@@ -175,7 +180,7 @@ def _active_condition(entry: Any, around: Surroundings) -> tuple[Test, str]:
             return found, ()
         return asked(view) if asked else _UNKNOWN
 
-    return test, f"active condition of {name}"
+    return test, Sentence(f"Active condition: {around.titles[name]}" if name in around.titles else name)
 
 
 def _yes_no(word: Any, found: Truth) -> dict[str, tuple[Any, ...]]:
@@ -184,13 +189,13 @@ def _yes_no(word: Any, found: Truth) -> dict[str, tuple[Any, ...]]:
     return {yes: (Word("yes", at),), no: (Word("no", at),), "unknown": (Word("cannot_determine", at),), "review": ()}
 
 
-def _course_at_least(entry: Any, around: Surroundings) -> tuple[Test, str]:
+def _course_at_least(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     """A medication of a value set was taken on a fixed schedule for so many days; a shorter course proves nothing."""
     name = entry["course"]
     rule = around.courses.get(plain(name))
     if rule is None:
         around.wrong(name.at, f"the course {plain(name)!r}", several(sorted(around.courses)))
-        return lambda _: _UNKNOWN, ""
+        return lambda _: _UNKNOWN, Sentence("")
     days = int(entry["days"])
     around.types.append("MedicationRequest")
 
@@ -200,14 +205,16 @@ def _course_at_least(entry: Any, around: Surroundings) -> tuple[Test, str]:
             view.evidence.extend(view.course_evidence(best))
         return _MET if best is not None and best.days >= days else _UNKNOWN
 
-    return test, f"{rule.value_set} for at least {days} days on a fixed schedule"
+    return test, Sentence(
+        f"{around.titles.get(rule.value_set, rule.value_set)}: at least {days} days on a fixed schedule"
+    )
 
 
-def _dose_test(concentration: bool) -> Callable[[Any, Surroundings], tuple[Test, str]]:
+def _dose_test(concentration: bool) -> Callable[[Any, Surroundings], tuple[Test, Sentence]]:
     word = "concentration" if concentration else "daily amount"
     unit = "mg/mL" if concentration else "mg/d"
 
-    def build(entry: Any, around: Surroundings) -> tuple[Test, str]:
+    def build(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
         drug = plain(entry["drug"])
         if drug not in around.drugs:
             around.wrong(entry["drug"].at, f"the drug {drug!r}", several(sorted(around.drugs)))
@@ -234,12 +241,12 @@ def _dose_test(concentration: bool) -> Callable[[Any, Surroundings], tuple[Test,
                 return unknown
             return _MET if max(values) <= most else _NOT_MET
 
-        return test, f"{word} of {drug} at most {number(most)} {unit}"
+        return test, Sentence(f"{word} of {drug} at most {number(most)} {unit}")
 
     return build
 
 
-def _age_at_least(entry: Any, around: Surroundings) -> tuple[Test, str]:
+def _age_at_least(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     """Completed years on the day of the determination."""
     years = int(entry["years"])
     around.types.append("Patient")
@@ -253,10 +260,10 @@ def _age_at_least(entry: Any, around: Surroundings) -> tuple[Test, str]:
         view.evidence.append(Evidence(f"Patient/{view.record.patient_id}", None, f"{age} years old"))
         return _MET if age >= years else _NOT_MET
 
-    return test, f"age at least {years} years"
+    return test, Sentence(f"age at least {years} years")
 
 
-def _section_met(entry: Any, around: Surroundings) -> tuple[Test, str]:
+def _section_met(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     """All criteria of a section that stands before; evidence and missing facts are theirs."""
     section = plain(entry["section"])
     if section not in around.sections:
@@ -275,10 +282,10 @@ def _section_met(entry: Any, around: Surroundings) -> tuple[Test, str]:
         status = view.sections[section]
         return status, tuple(missing) if status is Truth.UNKNOWN else ()
 
-    return test, f"all criteria of section {section}"
+    return test, Sentence(f"all criteria of section {section}")
 
 
-def _all(entry: Any, around: Surroundings) -> tuple[Test, str]:
+def _all(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     built = [build_test(part, around) for part in entry]
     tests = tuple(test for test, _ in built)
 
@@ -295,10 +302,10 @@ def _all(entry: Any, around: Surroundings) -> tuple[Test, str]:
                     status = truth
         return (status, missing) if status is Truth.UNKNOWN else (status, ())
 
-    return test, "all of: " + "; ".join(text for _, text in built)
+    return test, Sentence("all of these", tuple(words for _, words in built))
 
 
-def _any(entry: Any, around: Surroundings) -> tuple[Test, str]:
+def _any(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     built = [build_test(part, around) for part in entry]
     tests = tuple(test for test, _ in built)
 
@@ -315,17 +322,17 @@ def _any(entry: Any, around: Surroundings) -> tuple[Test, str]:
                     status = truth
         return (status, missing) if status is Truth.UNKNOWN else (status, ())
 
-    return test, "one of: " + "; ".join(text for _, text in built)
+    return test, Sentence("one of these", tuple(words for _, words in built))
 
 
-def _not(entry: Any, around: Surroundings) -> tuple[Test, str]:
-    inner, text = build_test(entry, around)
+def _not(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
+    inner, words = build_test(entry, around)
 
     def test(view: View) -> Result:
         truth, missing = inner(view)
         return negate(truth), missing
 
-    return test, f"not: {text}"
+    return test, Sentence("not this", (words,))
 
 
 TEST: Final = Tagged(lambda: {name: kind.shape for name, kind in PREDICATES.items()}, "test")
