@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from sandbox_ehr import fhir_api, order_entry
 from sandbox_ehr.cds_client import CdsClient
 from sandbox_ehr.keys import load_or_make, public_set
-from sandbox_ehr.order_words import day_words, dosage_of, name_of
+from sandbox_ehr.order_words import day_words, dosage_of, name_of, unit_words
 from sandbox_ehr.ordering import Ordering
 from sandbox_ehr.patients import samples, staff
 from sandbox_ehr.store import Store
@@ -45,7 +45,7 @@ def create_app(settings: Settings, now: Callable[[], datetime], new_id: Callable
     app = Flask(__name__)
     app.config.update(BASE_URL=settings.base_url, MAX_CONTENT_LENGTH=LARGEST_FORM, AS_OF=now().date())
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(day=day_words, order_name=name_of, dosage=dosage_of)
+    app.jinja_env.filters.update(day=day_words, order_name=name_of, dosage=dosage_of, unit=unit_words)
     keys = load_or_make(settings.var / "keys")
     store = Store(settings.var / "sandbox.sqlite")
     tokens = Tokens(keys.access, settings.base_url, f"{settings.base_url}/fhir", now, new_id)

@@ -12,6 +12,7 @@ from sandbox_ehr.codes import COMPANIONS, CPT, ICD10CM, INGREDIENTS, ROUTES, RXN
 from sandbox_ehr.fhir_json import Resource
 from sandbox_ehr.formulary import FORMULARY
 from sandbox_ehr.order_form import OTHER_CODE, OrderForm, number
+from sandbox_ehr.order_words import unit_words
 
 ACTIVE = "active"
 
@@ -125,7 +126,7 @@ def _strength(value: Decimal | None, unit: str) -> dict[str, Any]:
 
 def solution_name(form: OrderForm) -> str:
     """What a person calls the mixture."""
-    parts = [f"{row.drug} {row.amount} {row.unit}" if row.amount else row.drug for row in form.ingredients]
+    parts = [f"{row.drug} {row.amount} {unit_words(row.unit)}" if row.amount else row.drug for row in form.ingredients]
     return " + ".join(parts)
 
 

@@ -19,6 +19,7 @@ from sandbox_ehr.order_form import (
     CRD_VERSIONS,
     DELIVERIES,
     DOSE_UNITS,
+    LABELS,
     RATE_UNITS,
     OrderForm,
     Problem,
@@ -48,6 +49,7 @@ _CHOICES = {
     "dose_units": DOSE_UNITS,
     "deliveries": DELIVERIES,
     "companions": COMPANIONS,
+    "labels": LABELS,
     "prefetch_modes": MODES,
     "crd_versions": CRD_VERSIONS,
 }
@@ -180,7 +182,7 @@ def _page(sample: Sample, form: OrderForm, *, exchange: Exchange | None = None, 
         form=form,
         exchange=exchange,
         outcome=_outcome(exchange) if exchange else None,
-        wrong={problem.field: problem.text for problem in reversed(wrong)},
+        wrong=_first_by_field(wrong),
         chart=chart,
         person={**person, "age": age(person["birthDate"], current_app.config["AS_OF"])},
         running=_running(chart["MedicationRequest"]),
@@ -210,6 +212,13 @@ def _grouped(orders: tuple[Resource, ...]) -> list[dict[str, Any]]:
         else:
             alike["orders"].append(order)
     return groups
+
+
+def _first_by_field(wrong: tuple[Problem, ...]) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for problem in wrong:
+        named.setdefault(problem.field, problem.text)
+    return named
 
 
 def _pretty(text: str) -> str:

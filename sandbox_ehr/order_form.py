@@ -19,6 +19,22 @@ RATE_UNITS = ("mL/d", "mL/h", "mg/d", "mg/h", "ug/d", "ug/h")
 DOSE_UNITS = ("mg", "ug", "mL")
 DELIVERIES = {"rate": "Continuous", "flex": "Flex schedule", "dose": "Doses"}
 CRD_VERSIONS = ("", "2.0", "2.2")
+LABELS = {
+    "drug": "Drug",
+    "route": "Route",
+    "ingredient": "Ingredients",
+    "amount": "Concentration",
+    "volume": "Reservoir volume",
+    "rate": "Rate",
+    "segment_hours": "Flex schedule",
+    "dose": "Dose",
+    "times": "Times a day",
+    "bolus": "Bolus",
+    "bolus_max": "Maximum a day",
+    "lockout": "Lockout",
+    "reason_code": "Code",
+    "start": "Start",
+}
 OTHER_CODE = "other"
 _ICD10 = re.compile(r"[A-Za-z][0-9][0-9A-Za-z](\.?[0-9A-Za-z]{1,4})?")
 

@@ -42,6 +42,11 @@ def dosage_of(resource: Resource) -> str:
     return ", ".join([*([route.lower()] if route else []), *parts])
 
 
+def unit_words(unit: str) -> str:
+    """A UCUM unit as prescribers write it: micrograms are "mcg", never a sign that can be taken for "mg"."""
+    return f"mc{unit[1:]}" if unit.startswith("ug") else unit
+
+
 def day_words(value: str) -> str:
     """A FHIR date or instant as "3 Nov 2026"; what is not a day is left as it is."""
     try:
@@ -78,7 +83,7 @@ def _amounts(rates: list[dict[str, Any]]) -> Iterator[str]:
     for rate in rates:
         for quantity in (rate.get("rateQuantity"), rate.get("doseQuantity")):
             if quantity:
-                yield f"{quantity.get('value')} {quantity.get('unit', '')}".strip()
+                yield f"{quantity.get('value')} {unit_words(quantity.get('unit', ''))}".strip()
 
 
 def _text(concept: Any) -> str:

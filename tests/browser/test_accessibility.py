@@ -142,6 +142,6 @@ def test_a_mistake_is_named_and_reached(page: Page) -> None:
         page.get_by_role("button", name="Sign", exact=True).click()
     alert = page.get_by_role("alert")
     expect(alert).to_be_focused()
-    alert.get_by_role("link", name="Write a number, such as 0.5.").click()
+    alert.get_by_role("link", name="Rate: Write a number, such as 0.5.").click()
     assert page.locator("#rate").get_attribute("aria-invalid") == "true"
     expect(page.locator("#rate")).to_have_value("fast")

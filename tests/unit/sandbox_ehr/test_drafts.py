@@ -12,6 +12,7 @@ import pytest
 from sandbox_ehr.drafts import Situation, build, signed
 from sandbox_ehr.fhir_json import dumps
 from sandbox_ehr.order_form import Ingredient, OrderForm, Segment, problems
+from sandbox_ehr.order_words import dosage_of
 
 AT = Situation("p", "dr", "e", "c", datetime(2026, 3, 2, 12, 0, tzinfo=UTC))
 SIMPLE = OrderForm(drug="morphine", ingredients=(Ingredient("morphine", "20"),), rate="0.50")
@@ -102,3 +103,9 @@ def test_a_missing_concentration_is_the_payers_question_not_ours():
     form = msgspec.structs.replace(SIMPLE, ingredients=(Ingredient("morphine", ""),))
     assert problems(form) == ()
     assert "strength" not in json.loads(dumps(_drug(form)))["contained"][0]["ingredient"][0]
+
+
+def test_micrograms_read_mcg_and_are_sent_as_ucum():
+    order = _drug(msgspec.structs.replace(SIMPLE, rate_unit="ug/d"))
+    assert order["dosageInstruction"][0]["doseAndRate"][0]["rateQuantity"]["code"] == "ug/d"
+    assert dosage_of(order) == "intrathecal, 0.50 mcg/d"
