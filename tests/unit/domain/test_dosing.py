@@ -121,7 +121,7 @@ class TestCumulation:
         assert "MedicationRequest/rx-1" in result.orders
 
     def test_a_running_order_with_a_name_but_no_code_leaves_the_sum_unknown(self):
-        """ "Pain mix" may hold morphine; a coded drug that the guideline does not name is not it."""
+        """A pain mix may hold morphine; a coded drug that the guideline does not name is not it."""
         uncoded = _running()
         uncoded["contained"][0]["ingredient"] = [{"itemCodeableConcept": {"text": "pain mix"}}]
         assert _beside(uncoded).daily_verdict is Verdict.CANNOT_BE_DETERMINED

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
+from cds_service.adapters.policy_files import load_configuration
 from cds_service.domain.dosing import assess
 from cds_service.fhir.orders import read_order
 from tests.support.dose_setting import ROUTES, SNOMED, TABLE, VOCABULARY, load_cases, resolve
@@ -13,7 +15,14 @@ from tests.support.dose_setting import ROUTES, SNOMED, TABLE, VOCABULARY, load_c
 CASES = load_cases()
 
 
-def _request(case, medication, instructions, name, status):
+SHIPPED = load_configuration(Path(__file__).parents[3] / "config")
+SETTINGS = {
+    "written out": (VOCABULARY, TABLE),
+    "as shipped": (SHIPPED.vocabulary, SHIPPED.guidelines[0].dose_table),
+}
+
+
+def _request(case, medication, instructions, name, status, vocabulary):
     route = {"coding": [{"system": SNOMED, "code": ROUTES[case["route"]]}]}
     resource = {
         "resourceType": "MedicationRequest",
@@ -25,22 +34,24 @@ def _request(case, medication, instructions, name, status):
         "dosageInstruction": [{**one, "route": route} for one in instructions],
     }
     source = f"MedicationRequest/{name}"
-    return read_order(resource, resolve, VOCABULARY, draft=status == "draft", source=source)
+    return read_order(resource, resolve, vocabulary, draft=status == "draft", source=source)
 
 
-def _assessed(case):
-    mine = _request(case, case["medication"], case["dosageInstruction"], "draft-1", "draft")
+def _assessed(case, setting="written out"):
+    vocabulary, table = SETTINGS[setting]
+    mine = _request(case, case["medication"], case["dosageInstruction"], "draft-1", "draft", vocabulary)
     others = [
-        _request(case, other["medication"], other["dosageInstruction"], f"other-{number}", "active")
+        _request(case, other["medication"], other["dosageInstruction"], f"other-{number}", "active", vocabulary)
         for number, other in enumerate(case["other_active"])
     ]
-    return assess(mine, others, TABLE)
+    return assess(mine, others, table)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['id']} {case['title']}" for case in CASES])
-def test_worked_case(case):
-    """Amounts and verdicts as worked out."""
-    got = {result.ingredient: result for result in _assessed(case).results}
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_worked_case(case, setting):
+    """Amounts and verdicts as worked out, under the tables of this test and under those of the product."""
+    got = {result.ingredient: result for result in _assessed(case, setting).results}
     assert set(got) == set(case["expected"])
     for name, expected in case["expected"].items():
         result = got[name]
