@@ -165,13 +165,14 @@ def _reviewer(rules: AnswerRules, order: OrderDetermination, _f: Authorization |
 
 
 def _missing(rules: AnswerRules, order: OrderDetermination, _f: Authorization | None, _v: str) -> CoverageAnswer:
-    where = ", ".join(key for key, result in order.criteria.items() if result.status is Truth.UNKNOWN)
+    unknown = [key for key, result in order.criteria.items() if result.status is Truth.UNKNOWN]
+    where = ", ".join(key for key in unknown if not key.isalpha())  # the precondition has no number
     count = len(order.missing_facts)
     partly = any(flag.code == "incomplete_data" for flag in order.flags)
     reason = (
         f"Prior authorization is needed. The chart does not show {count} fact{'s' * (count != 1)} "
         f"that guideline {rules.guideline} asks for{f' ({where})' if where else ''}."
-        f"{' A part of the record could not be read.' if partly else ''}"
+        f"{' A part of the record was not available.' if partly else ''}"
     )
     return _documented(rules, order, reason)
 

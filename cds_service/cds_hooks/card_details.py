@@ -41,7 +41,7 @@ _REMARKS = {
     "code_conflict": "A billing code is printed with another drug than its national meaning; confirm before billing.",
     "pain_reduction_below_50_percent": "Pain fell by less than 50 % in the trial; the clinician judges the relief.",
     "trial_drug_not_opioid": "The trial drug was not an opioid; the guideline speaks of an opioid trial.",
-    "incomplete_data": "A part of the record could not be read, so something may be missing above.",
+    "incomplete_data": "A part of the record was not available, so something may be missing above.",
     "non_ucum_unit": "A unit is not written in UCUM; please check how it was read.",
     "dose_shape_unusual": "The dose is written in an unusual form; please check how it was read.",
     "dx_not_linked_to_order": "The diagnosis was taken from the problem list; it is not linked to the order.",
@@ -87,7 +87,7 @@ def dose_lines(texts: CardTexts, results: Sequence[DoseResult]) -> list[str]:
     for result in results:
         drug = markdown_text(result.ingredient, 80)
         lines.append(f"- {drug}: {_daily(result)}; {_concentration(result)}{_source(texts, result)}")
-        lines += [f"  - {markdown_text(step)}" for step in result.steps[:6]]
+        lines += [f"  - {markdown_text(step)}" for step in result.steps[:6] if "=" in step]  # arithmetic, no repetition
     return lines
 
 
@@ -118,9 +118,9 @@ def advice_lines(texts: CardTexts, determination: OrderDetermination, order: Ord
     if drugs and determination.tier.tier in _TIER:
         parts.append(" ".join([_TIER[determination.tier.tier], texts.regimens.get(drugs, "")]).rstrip())
     parts += [note for drug in sorted(drugs) for note in texts.drug_notes.get(drug, ())]
-    parts += _diagnosis(determination) + _billing(texts, determination)
-    parts += [_REMARKS[code] for code in codes if code in _REMARKS]
-    parts += [note for code in codes for note in texts.flag_notes.get(code, ())]
+    parts += _diagnosis(determination) + _billing(texts, determination, drugs)
+    for code in codes:
+        parts += texts.flag_notes.get(code) or ((_REMARKS[code],) if code in _REMARKS else ())
     if order is not None and order.prior and texts.precaution:
         parts.append(texts.precaution)
     return ["", *(f"- {part}" for part in parts)] if parts else []
@@ -135,13 +135,16 @@ def _diagnosis(determination: OrderDetermination) -> list[str]:
     return []
 
 
-def _billing(texts: CardTexts, determination: OrderDetermination) -> list[str]:
+def _billing(texts: CardTexts, determination: OrderDetermination, drugs: frozenset[str]) -> list[str]:
+    """The codes, or what they depend on while it is not known whether the drug is compounded."""
     codes = [markdown_text(code, 20) for code in determination.billing]
     lines = [f"Billing: {', '.join(codes)}."] if codes else []
     if texts.compounded_code in determination.billing:
         return [*lines, texts.related] if texts.related else lines
-    if determination.dose and not set(texts.commercial.values()) & set(determination.billing):
-        lines.append(f"Billing depends on whether the drug is compounded; if it is, {texts.compounded_code}.")
+    otherwise = [texts.commercial[drug] for drug in sorted(drugs) if drug in texts.commercial]
+    if drugs and not set(otherwise) & set(determination.billing):
+        other = " and ".join(otherwise) or "the guideline lists no code"
+        lines.append(f"Billing if the drug is compounded: {texts.compounded_code}; if it is not: {other}.")
     return lines
 
 

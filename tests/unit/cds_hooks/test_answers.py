@@ -312,8 +312,8 @@ def test_missing_facts_reason_names_criteria_and_a_failed_read():
     text = answered(missing(flags=flags("incomplete_data"))).answer.reasons[0].text
     assert "I.1" in text
     assert "1 fact " in text
-    assert "could not be read" in text
-    assert "could not be read" not in answered(missing()).answer.reasons[0].text
+    assert "was not available" in text
+    assert "was not available" not in answered(missing()).answer.reasons[0].text
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_without_authorization_the_criteria_are_advice():
     ("determination", "text"),
     [
         (judged(billing=("J2274",)), "Billing: J2274."),
-        (judged(billing=()), "Billing depends on whether the drug is compounded; if it is, J3490."),
+        (judged(billing=()), "Billing if the drug is compounded: J3490; if it is not: J2274."),
         (judged(tier=Tier("not_addressed")), "The guideline does not speak of this combination."),
         (missing(program=Program.MEDICARE_ADVANTAGE), "LCD L31254 (likely retired)"),
         (judged(flags=flags("code_conflict")), "J0475 is printed as bupivacaine"),
@@ -244,3 +244,5 @@ def test_precautions_and_drug_notes_where_they_matter():
         solution=replace(order().solution, parts=(replace(order().solution.parts[0], name="hydromorphone"),))
     )
     assert "No preservative-free injection" in card(said, orders={DRAFT: hydromorphone}).detail
+    unlisted = card(answered(judged(billing=())), orders={DRAFT: hydromorphone}).detail
+    assert "if it is not: the guideline lists no code." in unlisted
