@@ -100,9 +100,11 @@ def _upgrade_apart(settings: Settings) -> Callable[[], None]:
     """
     if settings.in_memory:
         return lambda: None
+    from cds_service.adapters.sql.store import SqlStore  # here, so that child and workers share it
+
     child = os.fork()
     if child == 0:
-        os._exit(_upgraded(settings))
+        os._exit(_upgraded(SqlStore, settings.database_url))
 
     def wait() -> None:
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
@@ -111,11 +113,9 @@ def _upgrade_apart(settings: Settings) -> Callable[[], None]:
     return wait
 
 
-def _upgraded(settings: Settings) -> int:
-    from cds_service.adapters.sql.store import SqlStore
-
+def _upgraded(store: Callable[[str], Store], database_url: str) -> int:
     try:
-        SqlStore(settings.database_url).ping()
+        store(database_url).ping()
     except ConfigurationError as error:
         click.echo(error.diagnostics, err=True)
         return EXIT_USAGE
@@ -123,7 +123,7 @@ def _upgraded(settings: Settings) -> int:
         from cds_service.adapters.sql.migrate import migrate
 
         try:
-            migrate(settings.database_url)
+            migrate(database_url)
         except StoreUnavailable:
             return EXIT_UNAVAILABLE
     return 0
