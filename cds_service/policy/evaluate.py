@@ -39,14 +39,14 @@ def determine(
 ) -> OrderDetermination:
     """Judge ``case`` as of one day.
 
-    Every criterion of the reported sections is tested, whatever the decision. Only an order that the guideline does
-    not speak of is left untested: its criteria stay unknown, with nothing missing.
+    Every criterion of the reported sections is tested, whatever the decision. Only an order out of scope is left
+    untested: its criteria stay unknown, with nothing missing.
     """
     plan: Plan = guideline.plan
     view = View(case, as_of, vocabulary, plan.codes, plan.facts)
     scope = scope_of(guideline, payer, view)
-    if scope.in_scope is False and not scope.acute_care:
-        return _untouched(guideline, case)
+    if scope.in_scope is False:
+        return _untouched(guideline, case, scope)
     request = _request_type(guideline, view)
     steps = plan.steps[request.reports if request else guideline.reported_while_unknown]
     criteria = _test(steps, view, plan)
@@ -77,8 +77,8 @@ def determine(
     )
 
 
-def _untouched(guideline: Guideline, case: Case) -> OrderDetermination:
-    """An order that the guideline does not speak of: silent, nothing is asked and nothing noted."""
+def _untouched(guideline: Guideline, case: Case, scope: ScopeResult) -> OrderDetermination:
+    """An order that the guideline does not speak of: silent, nothing is asked. Acute care is named as the reason."""
     steps: tuple[CriterionStep, ...] = guideline.plan.steps[guideline.reported_while_unknown]
     decision = Decision.OTHER_PAYER if case.program is Program.OTHER_PAYER else Decision.NOT_APPLICABLE
     return OrderDetermination(
@@ -90,12 +90,12 @@ def _untouched(guideline: Guideline, case: Case) -> OrderDetermination:
         sections=dict.fromkeys(guideline.reported_while_unknown, Truth.UNKNOWN),
         decision=decision,
         approval_duration=None,
-        dose=(),
+        dose=case.dose.results if scope.acute_care else (),
         tier=_NO_TIER,
         icd=_NO_ICD,
         billing=(),
         missing_facts=(),
-        flags=(),
+        flags=(Flag("acute_care_setting", case.order.source),) if scope.acute_care else (),
     )
 
 
@@ -140,12 +140,10 @@ def _in_order(missing: tuple[str, ...], forgiven: frozenset[str], plan: Plan) ->
 def _decide(
     guideline: Guideline, payer: Payer, case: Case, scope: ScopeResult, request: RequestType | None, view: View
 ) -> Decision:
-    """Gates in their order: payer, subject, program; then what is unknown, the stem, the section of the request."""
+    """Gates in their order: payer, program (out of scope was decided before); then what is unknown, the stem, the section of the request."""
     exception = guideline.programs.get(case.program)
     if case.program is Program.OTHER_PAYER:
         decision = Decision.OTHER_PAYER
-    elif scope.in_scope is False:
-        decision = Decision.NOT_APPLICABLE
     elif exception is not None:
         decision = Decision(exception.decision)
     elif scope.in_scope is None or case.program is Program.UNKNOWN or request is None:
@@ -211,8 +209,6 @@ def _flags(
     order, case = view.case.order, view.case
     if scope.route_missing:
         view.flag("route_missing", order.source)
-    if scope.acute_care:
-        view.flag("acute_care_setting", order.source)
     if case.program is Program.UNKNOWN:
         view.flag("coverage_unknown", order.source)
     exception = guideline.programs.get(case.program)
