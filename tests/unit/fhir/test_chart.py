@@ -8,6 +8,7 @@ import pytest
 
 from cds_service.domain.record import Availability
 from cds_service.errors import PatientMismatch
+from cds_service.fhir.bundles import contents
 from cds_service.fhir.chart import Chart, Dropped, build_chart
 from cds_service.ports import Fetched
 from tests.unit.fhir.charts import PATIENT, SERVER, SUBJECT, WANTED, chart_of, condition, order, searchset
@@ -77,6 +78,23 @@ def test_subject_by_urn_is_found_among_the_drafts() -> None:
     assert build("p1").drafts[0].bound
     with pytest.raises(PatientMismatch):
         build("p2")
+
+
+def test_subject_by_urn_of_something_else_is_refused() -> None:
+    drafts = [(order(subject={"reference": URN}), ""), ({"resourceType": "Organization", "id": "p1"}, URN)]
+    with pytest.raises(PatientMismatch):
+        build_chart(patient_id=PATIENT, fhir_server=SERVER, drafts=drafts, prefetch={}, fetched={}, wanted=WANTED)
+
+
+def test_bad_input_73_a_read_of_another_patient_is_left_out() -> None:
+    chart = chart_of(fetched={"patient": Fetched("complete", ({"resourceType": "Patient", "id": "p2"},))})
+    assert (chart.of("Patient"), chart.seen("Patient")) == ((), Availability.PARTIAL)
+    assert chart.dropped == (Dropped("Patient", "other_patient"),)
+
+
+def test_an_entry_that_holds_nothing_makes_a_search_partial() -> None:
+    held = contents({"type": "searchset", "entry": [{"resource": condition()}, {"fullUrl": "x"}]}, "Condition")
+    assert (len(held.resources), held.malformed, held.availability) == (1, 1, Availability.PARTIAL)
 
 
 def coverage(**elements: Any) -> dict[str, Any]:

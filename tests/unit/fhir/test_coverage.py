@@ -185,7 +185,7 @@ def test_an_ended_coverage_is_said_to_be_so() -> None:
 
 def test_same_member_in_two_programs_is_no_known_program() -> None:
     choice = pick(coverage("a"), coverage("b", **classed("FEP")))
-    assert (choice.state, choice.program) == ("ours", Program.UNKNOWN)
+    assert (choice.state, choice.program, choice.why) == ("ours", Program.UNKNOWN, "several_programs")
 
 
 @pytest.mark.parametrize(

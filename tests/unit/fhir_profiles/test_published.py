@@ -134,8 +134,7 @@ def test_every_flag_that_code_or_data_can_raise_is_published() -> None:
         for code in re.findall(r"""(?:Flag|\.flag)\(\s*"([a-z_0-9]+)",""", path.read_text(encoding="utf-8"))
     }
     for path in sorted((root / "config").rglob("*.yaml")):
-        for listed in re.findall(r"\b\w*flags?: *\[?([a-z_0-9, ]+)", path.read_text(encoding="utf-8")):
-            raised |= {code for code in listed.split(", ")[:1] if code}
+        raised.update(re.findall(r"\b\w*flags?: *\[?([a-z][a-z_0-9]*)", path.read_text(encoding="utf-8")))
     assert {"dose_exceeds", "anticoagulant", "compounded_code_to_confirm"} <= raised
     assert raised - FLAGS.keys() == set()
 
