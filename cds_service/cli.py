@@ -102,9 +102,11 @@ def _upgrade_apart(settings: Settings) -> Callable[[], None]:
         return lambda: None
     from cds_service.adapters.sql.store import SqlStore  # here, so that child and workers share it
 
+    store = SqlStore(settings.database_url)  # refuses a URL of no database; connects to nothing yet
+    is_new = settings.sqlite_path is not None and not settings.sqlite_path.exists()
     child = os.fork()
     if child == 0:
-        os._exit(_upgraded(SqlStore, settings.database_url))
+        os._exit(_upgraded(None if is_new else store, settings.database_url))
 
     def wait() -> None:
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
@@ -113,19 +115,20 @@ def _upgrade_apart(settings: Settings) -> Callable[[], None]:
     return wait
 
 
-def _upgraded(store: Callable[[str], Store], database_url: str) -> int:
+def _upgraded(store: Store | None, database_url: str) -> int:
+    """Bring the database to this version, unless it is (``store`` None: there is none yet); an exit status."""
     try:
-        store(database_url).ping()
-    except ConfigurationError as error:
-        click.echo(error.diagnostics, err=True)
-        return EXIT_USAGE
+        if store is not None:
+            store.ping()
+            return 0
     except StoreUnavailable:
-        from cds_service.adapters.sql.migrate import migrate
+        pass  # down, or of an older version: the migration finds out
+    from cds_service.adapters.sql.migrate import migrate
 
-        try:
-            migrate(database_url)
-        except StoreUnavailable:
-            return EXIT_UNAVAILABLE
+    try:
+        migrate(database_url)
+    except StoreUnavailable:
+        return EXIT_UNAVAILABLE
     return 0
 
 

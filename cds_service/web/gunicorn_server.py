@@ -99,11 +99,13 @@ def serve(settings: Settings, load: Callable[[], Any], metrics_directory: str) -
         log.warning("INSECURE DEVELOPMENT MODE: plain http and loopback servers are accepted")
     gc.collect()
     gc.freeze()  # what exists now stays shared between the workers' memory
+    master = os.getpid()
     try:
         Server(settings, load).run()
     finally:
         log_writer.close()
-        shutil.rmtree(metrics_directory, ignore_errors=True)
+        if os.getpid() == master:  # a worker that ends comes by here as well
+            shutil.rmtree(metrics_directory, ignore_errors=True)
 
 
 def refuse_taken_port(host: str, port: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import psutil
 import pytest
 
 from tests.support.web_server import Server, read_all, request, running
@@ -197,3 +198,27 @@ class TestLoad:
             assert time.monotonic() - started < 5.0
             idle.close()
             assert stopping.process.returncode == 0
+
+    def test_fault_f25_killed_worker_is_replaced_and_the_next_calls_are_answered(self) -> None:
+        with running(threads=2) as server:
+            for _ in range(2):
+                [worker] = psutil.Process(server.process.pid).children()
+                worker.kill()
+                until = time.monotonic() + 20
+                while time.monotonic() < until:
+                    try:
+                        answer = server.exchange(request())
+                    except OSError:  # the kernel handed this connection to the dead worker
+                        continue
+                    if answer:
+                        break
+                assert status(answer) == 200
+                assert status(server.exchange(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")) == 200
+
+    @pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
+    def test_signal_to_the_whole_group_ends_cleanly(self, with_signal: signal.Signals) -> None:
+        with running(workers=2) as server:  # Ctrl-C in a terminal reaches master and workers together
+            for worker in psutil.Process(server.process.pid).children():
+                worker.send_signal(with_signal)
+            server.process.send_signal(with_signal)
+            assert server.process.wait(10) == 0
