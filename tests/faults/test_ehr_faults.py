@@ -18,9 +18,10 @@ from typing import Self
 import pytest
 
 from cds_service.adapters.fhir_http import HttpFhirReader
-from cds_service.adapters.guarded_http import GuardedHttp
+from cds_service.adapters.guarded_http import Answer, GuardedHttp, OutboundFailure
 from cds_service.adapters.system import SystemClock
-from cds_service.ports import Fetched
+from cds_service.clients import ClientProfile
+from cds_service.ports import Fetched, Grant
 from tests.support.ehr_site import Site, bundle, condition
 from tests.support.fault_server import (
     Authority,
@@ -33,6 +34,7 @@ from tests.support.fault_server import (
     drip_body,
     endless,
     hang,
+    head_only,
     in_turn,
     new_authority,
     page_loop,
@@ -140,6 +142,7 @@ def test_fault_F01_a_name_server_that_is_silent() -> None:
             )
         assert found["it"].state in {"late", "failed"}
         assert it.seconds < 0.7
+        _until_idle(reader)  # the look-up is left behind, the thread that waited for it is free
         gate.set()
         reader.close()
         http.close()
@@ -171,6 +174,24 @@ def test_fault_F02_accepts_and_sends_nothing(site: Site) -> None:
     assert site.events == ["ehr_late"]
 
 
+def test_fault_F02_the_caller_does_not_wait_for_a_thread_that_cannot_be_stopped() -> None:
+    release = threading.Event()
+
+    class Stuck:
+        def get(self, *_: object, **__: object) -> Answer:
+            release.wait(5)
+            raise OutboundFailure("late")
+
+    reader = HttpFhirReader(Stuck(), SystemClock())
+    profile = ClientProfile(id="ehr", name="E", issuer="i", fhir_servers=("https://ehr.example.org",), open_fhir=True)
+    grant = Grant("https://ehr.example.org", None, "", profile)
+    with timed() as it:
+        assert reader.fetch(grant, {"it": SEARCH}, time.monotonic() + 0.3)["it"].state == "late"
+    assert it.seconds < 0.5
+    release.set()
+    reader.close()
+
+
 @pytest.mark.parametrize(
     "behaviour",
     [
@@ -185,7 +206,7 @@ def test_fault_F03_drip(site: Site, behaviour: Behaviour) -> None:
     with timed() as it:
         assert site.one(SEARCH, 1.0).state == "late"
     assert it.seconds < 1.2
-    _until_idle(site)  # the thread behind it ends too, although bytes keep coming
+    _until_idle(site.reader)  # the thread behind it ends too, although bytes keep coming
 
 
 def test_fault_F03_handshake_that_never_ends(tmp_path: Path, authority: Authority) -> None:
@@ -197,7 +218,7 @@ def test_fault_F03_handshake_that_never_ends(tmp_path: Path, authority: Authorit
         with timed() as it:
             assert site.one(SEARCH, 0.8).state == "late"
         assert it.seconds < 1.0
-        _until_idle(site)
+        _until_idle(site.reader)
         site.close()
 
 
@@ -446,6 +467,8 @@ def test_fault_F12_bundle_of_50_mb(site: Site) -> None:
     with PeakMemory() as peak:
         assert site.one(SEARCH) == Fetched("partial", (), "too_large")
     site.server.behave("/fhir/Condition", endless())
+    site.server.behave("/fhir/Patient/example", head_only(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n"))
+    assert site.one("Patient/example") == Fetched("partial", (), "too_large")  # by its own declaration
     with PeakMemory() as endless_peak:
         assert site.one(SEARCH) == Fetched("partial", (), "too_large")
     assert peak.megabytes < 50
@@ -460,6 +483,14 @@ def test_fault_F13_one_type_slow_the_rest_fine(site: Site) -> None:
         found = site.fetch(queries, 1.0)
     assert {key for key, fetched in found.items() if fetched.state != "complete"} == {"observations"}
     assert it.seconds < 1.2
+
+
+def test_fault_F13_calls_with_little_time_left_do_not_open_the_breaker(site: Site) -> None:
+    site.server.behave("/fhir/Observation", hang())
+    for _ in range(6):
+        assert site.one("Observation?patient=example", 0.1).state == "late"
+    _until_idle(site.reader)
+    assert site.one(SEARCH).state == "complete"
 
 
 def test_fault_F13_a_slow_type_does_not_open_the_breaker(site: Site) -> None:
@@ -520,9 +551,9 @@ def test_a_deadline_that_has_passed(site: Site) -> None:
     assert site.fetch({"it": SEARCH}, -1)["it"].state == "late"
 
 
-def _until_idle(site: Site) -> None:
+def _until_idle(reader: HttpFhirReader) -> None:
     """Every thread of the reader has given up its work, within a moment."""
     end = time.monotonic() + 1.0
-    while any(server.running for server in site.reader._servers.values()):
+    while any(server.running for server in reader._servers.values()):
         assert time.monotonic() < end, "a thread is still held by the server"
         time.sleep(0.02)

@@ -112,6 +112,16 @@ def hang() -> Behaviour:
     return behave
 
 
+def head_only(head: bytes) -> Behaviour:
+    """Send ``head`` as it is, then nothing more."""
+
+    def behave(wire: Wire, seen: Seen) -> bool:
+        wire.send(head)
+        return hang()(wire, seen)
+
+    return behave
+
+
 def drip(data: bytes, every: float = 0.5) -> Behaviour:
     """Whatever ``data`` is (head included), one byte at a time."""
 
