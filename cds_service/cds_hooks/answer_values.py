@@ -73,7 +73,7 @@ def _redirect(rules: AnswerRules, order: OrderDetermination, _f: Authorization |
 def _medicare(rules: AnswerRules, order: OrderDetermination, _f: Authorization | None, _v: str) -> CoverageAnswer:
     how = instructions(rules.payer, order.program)
     return _conditional(
-        f"Medicare Advantage: {how} A person decides; guideline {rules.guideline} is shown as information.",
+        f"{how} A person decides; guideline {rules.guideline} is shown as information.",
         pa_needed=PaNeeded.AUTH_NEEDED if rules.payer.medicare_pa == "auth-needed" else PaNeeded.CONDITIONAL,
         details=(Detail(DetailCode.INSTRUCTIONS, how),),
         questionnaire=rules.questionnaire,
@@ -82,15 +82,9 @@ def _medicare(rules: AnswerRules, order: OrderDetermination, _f: Authorization |
 
 
 def instructions(payer: Payer, program: Program) -> str:
-    """Whose guideline applies, in the payer's words or in plain ones."""
+    """Whose guideline applies, in the payer's words; a question to the payer where it settled none."""
     rules = payer.programs.get(program)
-    if rules and rules.instructions:
-        return rules.instructions
-    return {
-        Program.FEP: "Follow FEP guidelines.",
-        Program.SAO: "Follow SAO guidelines.",
-        Program.MEDICARE_ADVANTAGE: "NCD 280.14 applies.",
-    }.get(program, "Ask the payer.")
+    return (rules.instructions if rules else "") or "Ask the payer whose guideline applies."
 
 
 def _authorized(

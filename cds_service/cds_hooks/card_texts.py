@@ -7,6 +7,7 @@ from itertools import product
 
 import msgspec
 
+from cds_service.cds_hooks.answer_values import instructions
 from cds_service.cds_hooks.markdown import markdown_text, plain_text
 from cds_service.domain.determination import Program
 from cds_service.domain.payer import Payer
@@ -31,6 +32,7 @@ class CardTexts(msgspec.Struct, frozen=True, kw_only=True):
     drug_notes: Mapping[str, tuple[str, ...]]  # footnotes and findings about one drug
     flag_notes: Mapping[str, tuple[str, ...]]  # findings shown with a flag
     programs: Mapping[Program, tuple[str, ...]]  # what to read instead
+    instructions: Mapping[Program, str]  # whose guideline applies, in the payer's words; plain text
     card_disclaimer: str  # on every card
     dose_disclaimer: str  # one more, where a dose is shown
     precaution: str
@@ -67,6 +69,7 @@ def card_texts(
         drug_notes=_grouped((drug, _note(guideline, each)) for each in about_drugs for drug in each.drugs),
         flag_notes=_grouped((each.flag, _note(guideline, each)) for each in found if each.flag),
         programs={program: _program(each) for program, each in guideline.programs.items()},
+        instructions={program: instructions(payer, program) for program in Program},
         card_disclaimer=" ".join(_note(guideline, each) for each in disclaimers if each not in beside_table),
         dose_disclaimer=" ".join(_note(guideline, each) for each in beside_table),
         precaution=" ".join(_note(guideline, each) for each in guideline.statements_of("precaution")),

@@ -47,6 +47,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     smart: bool = False  # something is to be filled in: the form is offered
     overridable: bool = False
     quiet_key: str = ""  # "": never silenced
+    linked: bool = True  # False: instructions, with nothing of ours to open (cds-hooks-crd 165)
 
 
 def card_uuid(content: Sequence[bytes], rule: str, summary: str) -> str:
@@ -99,8 +100,9 @@ def render_card(card: Card, texts: CardTexts, version: str, app_context: str | N
         "indicator": card.indicator,
         "detail": card.detail,
         "source": {"label": texts.label, "url": texts.policy_url, "topic": _topic(card.topic, version)},
-        "links": _links(card, texts, app_context),
     }
+    if card.linked:
+        rendered["links"] = _links(card, texts, app_context)
     if card.overridable:
         rendered["overrideReasons"] = [
             {"system": texts.reasons_system, "code": code, "display": display} for code, display in OVERRIDE_REASONS

@@ -38,7 +38,6 @@ _URGENCY = {situation: rank for rank, situation in enumerate([*_RULES, *_FALLBAC
 _SENTENCES: Mapping[Situation, str] = {
     Situation.RATIONALE: "Prior authorization: give a clinical rationale (guideline {name}).",
     Situation.MISSING_FACTS: "Prior authorization: {count} {answers} needed (guideline {name}).",
-    Situation.MEDICARE: "Medicare Advantage: NCD 280.14 applies, a person decides.",
     Situation.REVIEWER: "Ready to submit for prior authorization; a reviewer decides (guideline {name}).",
     Situation.READY: "Appears to meet guideline {name}: ready to submit for prior authorization.",
     Situation.AUTHORIZED: "Covered: an authorization in force covers this order.",
@@ -77,6 +76,7 @@ def coverage_card(
         orders=tuple(each.order for each in said),
         partial=len(said) < orders_in(orders),
         smart=any(each.situation in _FORM for each in said),
+        linked=any(each.situation is not Situation.REDIRECT for each in said),
     )
 
 
@@ -95,6 +95,8 @@ def _sentence(texts: CardTexts, said: OrderAnswer) -> str:
         return template.format(name=name, count=count, answers="answer" if count == 1 else "answers")
     if said.situation is Situation.CANNOT_TELL:
         return open_question(determination)
+    if said.situation is Situation.MEDICARE:
+        return texts.instructions[determination.program]
     return _no_auth(texts, said) if said.situation is Situation.NO_AUTH else _reason(said)
 
 

@@ -198,7 +198,9 @@ PAYER = Payer(
     programs={
         Program.FEP: ProgramRules(Program.FEP, instructions="Follow FEP guidelines."),
         Program.SAO: ProgramRules(Program.SAO, instructions="Follow SAO guidelines."),
-        Program.MEDICARE_ADVANTAGE: ProgramRules(Program.MEDICARE_ADVANTAGE, instructions="NCD 280.14 applies."),
+        Program.MEDICARE_ADVANTAGE: ProgramRules(
+            Program.MEDICARE_ADVANTAGE, instructions="Medicare Advantage: NCD 280.14 applies."
+        ),
     },
 )
 QUESTIONNAIRE = "https://cds.example.org/fhir/Questionnaire/09-J1000-31|2016-02-15"
@@ -237,6 +239,7 @@ TEXTS = CardTexts(
     drug_notes={"hydromorphone": ("No preservative-free injection (footnote)",)},
     flag_notes={"code_conflict": ("J0475 is printed as bupivacaine (finding)",)},
     programs={Program.MEDICARE_ADVANTAGE: ("NCD 280.14 (reviewed 02/15/16)", "LCD L31254 (likely retired)")},
+    instructions={Program.MEDICARE_ADVANTAGE: "Medicare Advantage: NCD 280.14 applies."},
     card_disclaimer="Not an authorization (09-J1000-31, Header)",
     dose_disclaimer="Informational only (09-J1000-31, DOSAGE/ADMINISTRATION)",
     precaution="Dose changes in a supervised setting (09-J1000-31, PRECAUTIONS)",

@@ -294,7 +294,7 @@ def test_redirects_name_whose_guideline_applies():
     assert found.details[0].value == "Follow FEP guidelines."
     assert "Follow FEP guidelines." in found.reasons[0].text
     plain = answered(judged(program=Program.SAO), payer=with_payer(programs={})).answer
-    assert plain.details[0].value == "Follow SAO guidelines."
+    assert plain.details[0].value == "Ask the payer whose guideline applies."
 
 
 def test_crd_135_147_every_answer_with_documents_says_why():
