@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,19 @@ def test_fault_21_several_workers_that_start_at_once_migrate_once(empty_url: str
         assert [worker.lines() for worker in workers] == [[HEAD, "None"]] * 3
     with connected(empty_url) as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM invocation").scalar() == 3
+
+
+def test_a_sqlite_file_is_migrated_by_one_process_at_a_time(tmp_path: Path) -> None:
+    # Two processes that turn the same new file to WAL at once fail: so the lock is beside the file, not in it.
+    path = tmp_path / "new.sqlite3"
+    with ThreadPoolExecutor(1) as pool, (tmp_path / "new.sqlite3.migrating").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        migrating = pool.submit(migrate, f"sqlite:///{path}")
+        with pytest.raises(TimeoutError):
+            migrating.result(0.3)
+        assert not path.exists()
+        fcntl.flock(other, fcntl.LOCK_UN)
+        assert migrating.result(30) == HEAD
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
