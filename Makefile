@@ -31,7 +31,7 @@ check: $(VENV)/.installed-dev ## Check format, lint, types, import rules, genera
 	@$(BIN)/ruff format --check --quiet . || { echo 'format: run $(BIN)/ruff format .'; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python scripts/generate_profiles.py --check
 	@$(BIN)/cds-service check-policy
 

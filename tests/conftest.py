@@ -85,7 +85,7 @@ def only_loopback() -> Iterator[None]:
 
 def _is_address(name: str) -> bool:
     try:
-        ipaddress.ip_address(name.split("%")[0])
+        ipaddress.ip_address(name.split("%", maxsplit=1)[0])
     except ValueError:
         return False
     return True  # no look-up happens for a literal address; connecting to it is guarded above
