@@ -25,6 +25,7 @@ from cds_service.fhir.solutions import (
     read_medicine,
     text_of,
 )
+from cds_service.fhir.systems import BILLING_OPTIONS
 
 _KINDS = {kind.value: kind for kind in (OrderKind.DRUG, OrderKind.SERVICE, OrderKind.DEVICE)}
 _PRIORS = {"MedicationRequest": "priorPrescription", "ServiceRequest": "replaces", "DeviceRequest": "priorRequest"}
@@ -149,7 +150,7 @@ def _without_drug(
         kind=kind,
         status=_text(resource, "status"),
         draft=draft,
-        codes=codes_of(concept),
+        codes=codes_of(concept) + _billing_options(concept),
         text=text_of(concept),
         route=None,
         route_unclear=False,
@@ -166,6 +167,15 @@ def _without_drug(
         intent=_text(resource, "intent"),
         prohibited=resource.get("doNotPerform") is True,
     )
+
+
+def _billing_options(concept: Any) -> tuple[Code, ...]:
+    """Codes under which the client may bill a service or device (cds-hooks-crd 187)."""
+    extensions = concept.get("extension") if type(concept) is dict else None
+    if type(extensions) is not list:
+        return ()
+    options = [each for each in extensions if type(each) is dict and each.get("url") == BILLING_OPTIONS]
+    return tuple([code for each in options for code in codes_of(each.get("valueCodeableConcept"))])
 
 
 def _reasons(resource: Resource, resolve: Resolve) -> tuple[Code, ...]:

@@ -15,3 +15,4 @@ SIGNATURE = "http://hl7.org/fhir/StructureDefinition/questionnaireresponse-signa
 STATUS_CHANGED = "http://hl7.org/fhir/5.0/StructureDefinition/extension-MedicationRequest.statusChanged"
 
 OUR_BASE = "https://cds.example.org/fhir"
+BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"

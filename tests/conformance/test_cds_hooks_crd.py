@@ -283,6 +283,26 @@ def test_crd_186_188_a_collection_bundle_without_server_is_answered(payer):
     assert payer.say(body)["systemActions"]
 
 
+@pytest.mark.parametrize(("extension", "answered"), [("ext-billing-options", True), ("something-else", False)])
+def test_crd_187_billing_options_tell_what_a_service_is(payer, extension, answered):
+    """A pump ordered in the site's own code, with the national code as the option for billing."""
+    option = {
+        "url": f"http://hl7.org/fhir/us/davinci-crd/StructureDefinition/{extension}",
+        "valueCodeableConcept": {
+            "coding": [{"system": "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets", "code": "E0783"}]
+        },
+    }
+    pump = {
+        "resourceType": "DeviceRequest",
+        "id": "pump",
+        "status": "draft",
+        "intent": "order",
+        "subject": {"reference": "Patient/pat-1"},
+        "codeCodeableConcept": {"text": "programmable pump", "extension": [option]},
+    }
+    assert ("systemActions" in payer.say(pump_call(pump))) == answered
+
+
 def test_crd_194_no_insignificant_whitespace(payer):
     answer = payer.say_bytes(pump_call())
     assert msgspec.json.encode(msgspec.json.decode(answer)) == answer
