@@ -13,7 +13,9 @@ import yaml
 from cds_service.policy.source import Complaint, Node
 
 _MAX_DEPTH = 40
-_CORE = ("tag:yaml.org,2002:",)
+_PLAIN = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "bool", "int", "float", "timestamp", "value")
+)
 
 
 def read(text: str, file: str, complaints: list[Complaint]) -> Node | None:
@@ -58,7 +60,7 @@ class _Converter:
             items: Sequence[yaml.Node] = node.value
             read_items = tuple(self.convert(item, f"{where}[{n}]", depth + 1) for n, item in enumerate(items))
             return Node(read_items, self.file, line)
-        if not node.tag.startswith(_CORE):
+        if node.tag not in _PLAIN:
             self.wrong(line, where, f"the tag {node.tag}", "plain text, without tags")
         absent = node.tag == "tag:yaml.org,2002:null"
         return Node(None if absent else str(node.value), self.file, line)

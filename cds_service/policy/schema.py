@@ -17,7 +17,7 @@ from cds_service.policy.source import Node
 _TEXT: Final = Text()
 _LOOSE: Final = Text(empty=True)
 _WORD: Final = Text(r"[a-zA-Z0-9_-]+", "a name of letters, digits, _ and -")
-_ID: Final = Text(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}", "an id of letters, digits, . and -, at most 64 long")
+_ID: Final = Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "an id of letters, digits, . _ and -, at most 64 long")
 _POSITIVE: Final = Number(Fraction(0), allowed="a decimal number that is not negative")
 _COUNT: Final = Number(Fraction(0), whole=True, allowed="a whole number that is not negative")
 _DURATION: Final = Text(r"P[1-9][0-9]{0,3}[DWMY]", "an ISO 8601 duration such as P1M or P1Y")

@@ -98,7 +98,8 @@ def load_cases(path: Path) -> list[dict[str, Any]]:
     """The cases of one file, each with the answers that it starts from filled in."""
     complaints: list[Any] = []
     node = read(path.read_text("utf-8"), str(path.relative_to(ROOT)), complaints)
-    assert node is not None and not complaints, [str(each) for each in complaints]
+    assert node is not None
+    assert not complaints, [str(each) for each in complaints]
     content = simple(node)
     sets = content.get("answers", {})
     cases = []
