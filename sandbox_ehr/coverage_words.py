@@ -58,6 +58,8 @@ class Assertion(msgspec.Struct, frozen=True):
     authorization: str
     tone: str  # good | todo | bad | open
     rows: tuple[tuple[str, str], ...]
+    billing: str
+    fine_print: tuple[tuple[str, str], ...]  # for those who look after claims, not for prescribers
 
 
 def assertions(resource: Resource) -> tuple[Assertion, ...]:
@@ -95,6 +97,8 @@ def _assertion(extension: Mapping[str, Any]) -> Assertion:
         authorization=_AUTHORIZATION.get(pa, pa),
         tone=tone,
         rows=tuple((term, text) for term, text in _rows(parts) if text),
+        billing=", ".join(_all(parts, "billingCode")),
+        fine_print=tuple((term, text) for term, text in _fine_print(parts) if text),
     )
 
 
@@ -107,11 +111,13 @@ def _rows(parts: Mapping[str, list[Any]]) -> Iterator[tuple[str, str]]:
     yield "Reason", "; ".join(_all(parts, "reason"))
     for detail in parts.get("detail", []):
         yield _detail(detail)
-    yield "Billing codes", ", ".join(_all(parts, "billingCode"))
-    yield "Questionnaire", ", ".join(_all(parts, "questionnaire"))
     yield "Holds until", _first(parts, "expiry-date")
-    yield "Said on", _first(parts, "date")
+
+
+def _fine_print(parts: Mapping[str, list[Any]]) -> Iterator[tuple[str, str]]:
+    yield "Questionnaire", ", ".join(_all(parts, "questionnaire"))
     yield "Assertion", _first(parts, "coverage-assertion-id")
+    yield "Date", _first(parts, "date")
 
 
 def _detail(detail: Mapping[str, Any]) -> tuple[str, str]:

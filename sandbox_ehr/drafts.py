@@ -186,6 +186,6 @@ def _quantity(value: str, unit: str) -> dict[str, Any]:
 def _companion(code: str, form: OrderForm, situation: Situation, ident: str) -> Resource:
     kind, system, words = COMPANIONS[code]
     order = _common(kind, situation, ident, form)
-    what = concept(system, code, "" if system == CPT else words)
+    what = {**concept(system, code), "text": f"CPT {code}"} if system == CPT else concept(system, code, words)
     order["codeCodeableConcept" if kind == "DeviceRequest" else "code"] = what
     return order

@@ -206,11 +206,12 @@ def _grouped(orders: tuple[Resource, ...]) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = []
     for order in orders:
         said = assertions(order)
-        alike = next((group for group in groups if group["said"] == said), None)
-        if alike is None:
-            groups.append({"orders": [order], "said": said})
-        else:
-            alike["orders"].append(order)
+        billing = ", ".join(one.billing for one in said if one.billing)
+        alike = [msgspec.structs.replace(one, billing="") for one in said]
+        group = next((group for group in groups if group["said"] == alike), None)
+        if group is None:
+            groups.append(group := {"orders": [], "said": alike})
+        group["orders"].append((order, billing))
     return groups
 
 

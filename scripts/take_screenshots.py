@@ -29,7 +29,7 @@ def main(address: str) -> None:
         page.goto(f"/patients/{PATIENT}")
         page.get_by_role("button", name="Sign", exact=True).click()
         page.locator(".card").first.wait_for()
-        page.locator(".card").last.get_by_text("Details", exact=True).click()
+        page.locator(".card").first.get_by_text("Details", exact=True).click()
         top = page.locator("#outcome").bounding_box()
         bottom = page.locator(".card").last.bounding_box()
         if top is None or bottom is None:

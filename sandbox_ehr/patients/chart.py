@@ -63,7 +63,7 @@ class Chart:
 
     def _add(self, resource_type: str, **elements: Any) -> str:
         count = self._counts[resource_type] = self._counts.get(resource_type, 0) + 1
-        ident = f"{self.ident}-{resource_type.lower()}-{count}"
+        ident = f"{self.ident}-{count}"
         self.resources.append({"resourceType": resource_type, "id": ident, **elements})
         return ident
 

@@ -54,7 +54,7 @@ def wait_until_ready(url: str, process: subprocess.Popen, log: Path) -> None:
         try:
             if requests.get(url, timeout=2).status_code == 200:
                 return
-        except requests.ConnectionError:
+        except requests.RequestException:
             time.sleep(0.1)
     pytest.fail(f"{url} is not ready after {READY_SECONDS} s:\n{log.read_text()}")
 

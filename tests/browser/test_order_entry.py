@@ -36,7 +36,7 @@ def test_order_sign_card_details_feedback(page: Page, demo) -> None:
     page.get_by_label("Rate", exact=True).first.fill("0.4")
     page.get_by_label("Indication").select_option(label="G89.22 Chronic post-thoracotomy pain")
     page.get_by_role("button", name="Sign", exact=True).click()
-    expect(page.get_by_role("heading", name="Signed")).to_be_focused()
+    expect(page.get_by_role("heading", name="Signed", exact=True)).to_be_focused()
 
     card = page.locator(".card")
     expect(card).to_have_count(1)
@@ -47,7 +47,7 @@ def test_order_sign_card_details_feedback(page: Page, demo) -> None:
     expect(details).to_be_hidden()
     card.get_by_text("Details", exact=True).click()
     expect(details).to_be_visible()
-    expect(details.get_by_role("table")).to_contain_text("life expectancy")
+    expect(details.get_by_role("table")).to_contain_text("I.1 Life expectancy")
     expect(details).to_contain_text("0.4 mL/d x 5 mg/mL = 2 mg/d")
 
     coverage = page.get_by_role("region", name="Coverage information on this order")
@@ -79,7 +79,7 @@ def test_a_suspected_unit_error_waits_for_a_word(page: Page) -> None:
     card.get_by_role("radio").first.check()
     card.get_by_label("Comment").fill("Seen by two")
     card.get_by_role("button", name="Sign with this reason").click()
-    expect(page.get_by_role("heading", name="Signed")).to_be_visible()
+    expect(page.get_by_role("heading", name="Signed", exact=True)).to_be_visible()
     expect(page.locator(".card.critical .word")).to_contain_text("Overridden")
 
 
@@ -88,7 +88,7 @@ def test_a_warned_order_can_be_changed_instead(page: Page) -> None:
     page.get_by_role("link", name="Change the order").click()
     page.get_by_label("Unit", exact=True).and_(page.locator("#rate_unit")).select_option("ug/d")
     page.get_by_role("button", name="Sign", exact=True).click()
-    expect(page.get_by_role("heading", name="Signed")).to_be_visible()
+    expect(page.get_by_role("heading", name="Signed", exact=True)).to_be_visible()
     expect(page.locator(".card.critical")).to_have_count(0)
 
 
@@ -199,7 +199,7 @@ def test_the_drawer_shows_the_draft_as_it_is_typed(page: Page) -> None:
     page.locator("#rate").fill("0.75")
     expect(page.locator("[data-json]")).to_contain_text('"value": 0.75')
     page.get_by_role("button", name="Add an ingredient").click()
-    page.get_by_role("group", name="Ingredient").nth(1).get_by_label("Drug").select_option("clonidine")
+    page.get_by_role("group", name="Ingredient", exact=True).nth(1).get_by_label("Drug").select_option("clonidine")
     expect(page.locator("[data-json]")).to_contain_text('"2599"')
     page.get_by_role("button", name="Remove this ingredient").nth(1).click()
     expect(page.locator("[data-json]")).not_to_contain_text('"2599"')

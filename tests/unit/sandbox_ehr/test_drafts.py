@@ -63,7 +63,10 @@ def test_pump_and_procedure_are_ordered_beside_it():
     form = msgspec.structs.replace(SIMPLE, companions=("E0783", "62362"), reason="cond")
     _, pump, procedure = build(form, AT, ("a", "b", "c"))
     assert (pump["resourceType"], pump["codeCodeableConcept"]["coding"][0]["code"]) == ("DeviceRequest", "E0783")
-    assert procedure["code"] == {"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "62362"}]}
+    assert procedure["code"] == {
+        "coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "62362"}],
+        "text": "CPT 62362",  # a number, never its licensed description
+    }
     assert procedure["reasonReference"] == [{"reference": "Condition/cond"}]
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-CONDITION = "trial-ready-condition-1"
+CONDITION = "trial-ready-1"
 
 
 def _get(app, url, token=None):

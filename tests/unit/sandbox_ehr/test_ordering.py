@@ -111,7 +111,7 @@ def test_crd_15_25_the_request_holds_drafts_prefetch_and_a_scoped_token_that_wor
     _sign(ehr)
     (_, _, body) = payer.calls[0]
     assert body["hook"] == "order-sign"
-    assert body["context"]["encounterId"] == "trial-ready-encounter-1"
+    assert body["context"]["encounterId"] == "trial-ready-1"
     draft = body["context"]["draftOrders"]["entry"][0]["resource"]
     assert (draft["status"], draft["id"].startswith("draft-")) == ("draft", True)
     assert body["prefetch"]["patient"]["id"] == "trial-ready"
@@ -264,7 +264,7 @@ def test_signing_twice_replaces_and_starting_over_restores(ehr, payer):
 
 
 def test_a_sample_order_that_was_replaced_comes_back_when_starting_over(ehr, payer):
-    store, running = ehr.extensions["store"], "refill-medicationrequest-1"
+    store, running = ehr.extensions["store"], "refill-1"
     _sign(ehr, "refill", replaces=running)
     assert store.read("MedicationRequest", running)["status"] == "completed"
     ehr.test_client().post("/patients/refill/start-over")
