@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cds_service.domain.determination import IcdSupport, Tier
-from cds_service.domain.order import Order, OrderKind, Part
+from cds_service.domain.order import OrderKind, Part
 from cds_service.domain.record import Code
 from cds_service.domain.vocabulary import ICD10CM
 from cds_service.policy.model import Guideline, ListedCode
@@ -14,17 +14,9 @@ _NOT_ADDRESSED = Tier("not_addressed")
 _NO_ICD = IcdSupport("unknown")
 
 
-def drugs_of(order: Order) -> tuple[Part, ...]:
-    """Active parts of the order's solution, one of each drug."""
-    if order.solution is None:
-        return ()
-    return tuple({part.name or part.rxcui or part.text: part for part in order.solution.drugs()}.values())
-
-
 def tier_of(guideline: Guideline, view: View) -> Tier:
     """Line of therapy of the draft's own solution; a drug that the guideline does not name makes it not addressed."""
-    order = view.case.order
-    parts = drugs_of(order)
+    order, parts = view.case.order, view.drugs()
     if not parts or any(part.name is None for part in parts):
         return _NOT_ADDRESSED
     regimen = frozenset(part.name for part in parts if part.name is not None)
@@ -61,7 +53,7 @@ def icd_support(guideline: Guideline, view: View) -> IcdSupport:
             return _NO_ICD
         view.flag("dx_not_linked_to_order", order.source)
     found = list({each.code: each for each in found}.values())
-    _flag_mismatch(guideline, order, found, view)
+    _flag_mismatch(guideline, found, view)
     return IcdSupport("supported", tuple(each.code for each in found))
 
 
@@ -69,10 +61,10 @@ def _icd(codes: tuple[Code, ...]) -> list[str]:
     return [code.code.upper().replace(".", "") for code in codes if code.system == ICD10CM]
 
 
-def _flag_mismatch(guideline: Guideline, order: Order, found: list[ListedCode], view: View) -> None:
+def _flag_mismatch(guideline: Guideline, found: list[ListedCode], view: View) -> None:
     """No diagnosis is of a family that goes with a drug of the order."""
     expected = guideline.mismatch.expected
-    drugs = [part.name for part in drugs_of(order) if part.name in expected]
+    drugs = [part.name for part in view.drugs() if part.name in expected]
     families = {each.family for each in found}
     if drugs and families and all(expected[drug].isdisjoint(families) for drug in drugs if drug is not None):
         view.flag(guideline.mismatch.flag, drugs[0] or "")
@@ -85,7 +77,7 @@ def billing_of(guideline: Guideline, view: View) -> tuple[str, ...]:
     if order.kind is not OrderKind.DRUG:
         listed = guideline.plan.hcpcs
         return tuple(dict.fromkeys(code.code for code in order.codes if code in listed))
-    parts = drugs_of(order)
+    parts = view.drugs()
     drugs = [part.name for part in parts if part.name in guideline.scope.drugs]
     if not drugs or not rules.compounded_code:
         return ()

@@ -140,7 +140,7 @@ def _in_order(missing: tuple[str, ...], forgiven: frozenset[str], plan: Plan) ->
 def _decide(
     guideline: Guideline, payer: Payer, case: Case, scope: ScopeResult, request: RequestType | None, view: View
 ) -> Decision:
-    """Gates in their order: payer, program (out of scope was decided before); then what is unknown, the stem, the section of the request."""
+    """Gates in their order: payer, program; then what is unknown, the stem, the section of the request."""
     exception = guideline.programs.get(case.program)
     if case.program is Program.OTHER_PAYER:
         decision = Decision.OTHER_PAYER

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cds_service.domain.determination import CriterionResult
+from cds_service.domain.order import Part
 from cds_service.domain.record import Answer, Code, Evidence, Therapy
 from cds_service.domain.truth import Truth
 from cds_service.domain.vocabulary import RouteGroup, Vocabulary
@@ -76,7 +77,7 @@ class View:
     """The case as the tests see it. Not shared between determinations."""
 
     __slots__ = (
-        "_courses", "_hits", "_lines", "_medicines", "answers", "as_of", "case", "codes", "evidence", "facts",
+        "_courses", "_drugs", "_hits", "_lines", "_medicines", "answers", "as_of", "case", "codes", "evidence", "facts",
         "flags", "record", "results", "sections", "states", "vocabulary",
     )  # fmt: skip
 
@@ -96,6 +97,7 @@ class View:
         self.sections: dict[str, Truth] = {}
         self.evidence: list[Evidence] = []  # of the criterion under test, beside that of its facts
         self._hits: dict[str, list[Hit]] | None = None
+        self._drugs: tuple[Part, ...] | None = None
         self._medicines: list[Medicine] | None = None
         self._lines: dict[int, tuple[Evidence, ...]] = {}
         self._courses: dict[tuple[CourseRule, bool], tuple[Course, ...]] = {}
@@ -107,6 +109,16 @@ class View:
     def flag(self, code: str, subject: str) -> None:
         """Note something that a person should see."""
         self.flags[code, subject] = None
+
+    def drugs(self) -> tuple[Part, ...]:
+        """Active parts of the order's own solution, one of each drug."""
+        if self._drugs is None:
+            solution = self.case.order.solution
+            parts = solution.drugs() if solution is not None else ()
+            if len(parts) > 1:
+                parts = tuple({part.name or part.rxcui or part.text: part for part in parts}.values())
+            self._drugs = parts
+        return self._drugs
 
     def state(self, name: str) -> FactState:
         """What is known of a fact; looked up once."""

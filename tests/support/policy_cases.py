@@ -1,4 +1,6 @@
-"""Case files in sentences: from a pharmacist's words to a Case, and the expectations beside it."""
+"""Case files in sentences: from a pharmacist's words to a Case."""
+
+# ruff: noqa: FBT003 - the values of the domain are written in their order, as the files state them
 
 from __future__ import annotations
 
@@ -43,6 +45,7 @@ SYSTEMS = {
     "hcpcs": "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
     "cpt": "http://www.ama-assn.org/go/cpt",
 }
+CATEGORY = "http://terminology.hl7.org/CodeSystem/medicationrequest-category"
 ROUTES = {
     "mouth": "26643006",
     "skin": "45890007",
@@ -261,12 +264,18 @@ def order_of(entry: Mapping[str, Any] | str, number: int = 0) -> Order:
         None if route in {"missing", "unclear"} else RouteGroup(route),
         route == "unclear",
         route,
-        Solution(tuple(parts), " + ".join(entry["drugs"]), product, product is not None, entry.get("identified", "yes") == "yes"),
+        Solution(
+            tuple(parts),
+            " + ".join(entry["drugs"]),
+            product,
+            product is not None,
+            entry.get("identified", "yes") == "yes",
+        ),
         tuple(contributions),
         entry.get("pump_like", "yes") == "yes",
         dose_form=tuple(code(each) for each in entry.get("form", ())),
         reasons=tuple(code(each) for each in entry.get("reasons", ())),
-        category=tuple(Code("http://terminology.hl7.org/CodeSystem/medicationrequest-category", each) for each in entry.get("category", ())),
+        category=tuple(Code(CATEGORY, each) for each in entry.get("category", ())),
         prior=tuple(entry.get("replaces", ())),
         encounter=entry.get("encounter", ""),
     )  # fmt: skip
