@@ -55,7 +55,12 @@ class PostgresServer:
         return bin_dir
 
     def _how(self) -> dict[str, object]:
-        return {"cwd": "/", "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}, "timeout": 60, **self._identity}
+        return {
+            "cwd": "/",
+            "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+            "timeout": 60,
+            **self._identity,
+        }
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run([self._bin / program, *arguments], capture_output=True, check=False, **self._how())
