@@ -25,6 +25,8 @@ _TOO_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % (MAX_EXPONENT + 2))
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NOT_BRACKETS = bytes(octet for octet in range(256) if octet not in b"{}[]")
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")  # a pair of two kinds is no JSON, which the decoder will say
+_TOO_DEEP = b"[" * (MAX_DEPTH + 1)
 
 
 def _number(token: str) -> Decimal:
@@ -101,10 +103,10 @@ def draft_texts(body: bytes) -> tuple[bytes, ...]:
 
 def _check_depth(body: bytes) -> None:
     """Refuse more than MAX_DEPTH levels before anything recursive reads them."""
-    if _levels(body.translate(None, _NOT_BRACKETS)) <= MAX_DEPTH:
+    if _levels(body.translate(_ONE_KIND, _NOT_BRACKETS)) <= MAX_DEPTH:
         return
     # Brackets inside strings count above; only the text outside strings can tell.
-    if _levels(_STRING.sub(b"", body).translate(None, _NOT_BRACKETS)) > MAX_DEPTH:
+    if _levels(_STRING.sub(b"", body).translate(_ONE_KIND, _NOT_BRACKETS)) > MAX_DEPTH:
         raise MalformedRequest(f"nested deeper than {MAX_DEPTH} levels")
 
 
@@ -113,7 +115,9 @@ def _levels(brackets: bytes) -> int:
     for level in range(MAX_DEPTH + 1):
         if not brackets:
             return level
-        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if _TOO_DEEP in brackets:  # a million of them need not be taken out in pairs
+            break
+        brackets = brackets.replace(b"[]", b"")
     return MAX_DEPTH + 1
 
 
