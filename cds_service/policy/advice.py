@@ -43,7 +43,7 @@ def icd_support(guideline: Guideline, view: View) -> IcdSupport:
         found = [listed[code] for code in stated if code in listed]
         if not found:
             for code in stated:
-                view.flag("icd_not_listed", code)
+                view.flag("icd_not_listed", f"{code[:3]}.{code[3:]}" if len(code) > 3 else code)
             return IcdSupport("not_listed")
     else:
         problems = (each for each in view.record.conditions if each.active and each.confirmed)
