@@ -14,6 +14,7 @@ import msgspec
 
 from cds_service.adapters import strict_yaml
 from cds_service.adapters.jwks import KeyUnusable, import_key_set
+from cds_service.adapters.pinned_connection import tls_policy
 from cds_service.cds_hooks.prefetch import WANTED
 from cds_service.clients import ClientProfile, normal_base
 from cds_service.errors import ConfigurationError
@@ -135,8 +136,16 @@ def _complaints(profile: ClientProfile, insecure_dev: bool) -> Iterator[tuple[st
         normal = normal_base(origin)
         if normal is None or normal[3] or origin.endswith("/"):
             yield "origins", origin, "scheme, host and port without path"
-    if profile.ca_file is not None and not Path(profile.ca_file).is_file():
-        yield "ca_file", "no such file", "a PEM file, its path relative to this client file"
+    if profile.ca_file is not None and not _holds_certificates(profile.ca_file):
+        yield "ca_file", "no readable certificate", "a PEM file, its path relative to this client file"
+
+
+def _holds_certificates(ca_file: str) -> bool:
+    try:
+        tls_policy(ca_file)
+    except OSError:  # a file without certificates is an SSLError, which is one too
+        return False
+    return True
 
 
 def _identity_complaints(profile: ClientProfile) -> Iterator[tuple[str, str, str]]:

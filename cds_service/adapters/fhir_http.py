@@ -117,14 +117,16 @@ class HttpFhirReader:
         clock: Clock,
         on_event: Callable[[str], None] = lambda _word: None,
         *,
-        threads: int = 32,
-        in_flight_per_call: int = 4,
+        threads: int = 64,
+        in_flight_per_call: int = 16,
         callers_per_server: int = 8,
         breaker: Breaker | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Set the bounds.
 
+        ``in_flight_per_call``: as many as there are prefetch keys, so that a call takes about as long as its slowest
+        read; an EHR that cannot take that many at once is asked with fewer.
         ``callers_per_server``: how many of the worker's request threads may wait for one EHR; give half of them.
         ``on_event`` gets ``ehr_retry``, ``ehr_breaker_opened``, ``ehr_breaker_refused``, ``ehr_busy``, ``ehr_late``,
         ``ehr_token_refused``.

@@ -75,6 +75,7 @@ def egress_to_keys(profile: ClientProfile) -> Egress:
 
 def egress_to_fhir(profile: ClientProfile, base_url: str) -> Egress:
     """Everything below one registered FHIR base."""
+    base_url = base_url.removesuffix("/")
     return Egress((base_url,), (base_url,), profile.allow_private, profile.allow_http, profile.ca_file)
 
 

@@ -148,16 +148,14 @@ class _Pinned(HTTPConnection):
         failure: OSError | None = None
         for address in self._addresses(self.host, self.port):
             try:
-                wait = min(_CONNECT_SECONDS, _seconds_left())
-                sock = socket.create_connection((address, self.port), wait)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(_seconds_left())  # bounds the TLS handshake as a whole
-            except TimeoutError as error:
-                failure = error
+                left = _seconds_left()
+                sock = socket.create_connection((address, self.port), min(_CONNECT_SECONDS, left))
             except OSError as error:
                 failure = error
-            else:
-                return sock
+                continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(left)  # bounds the TLS handshake as a whole
+            return sock
         if isinstance(failure, TimeoutError):
             raise ConnectTimeoutError(self, "no address answered in time") from failure
         raise NewConnectionError(self, "no address accepted the connection") from failure

@@ -85,26 +85,29 @@ def test_a_healthy_server_answers_everything_at_once(site: Site) -> None:
     assert {key: fetched.state for key, fetched in found.items()} == dict.fromkeys(queries, "complete")
     assert found["patient"].resources == (PATIENT,)
     assert [resource["id"] for resource in found["q0"].resources] == ["a", "b"]
-    assert it.seconds < 0.9  # four in flight, not one after another
+    assert it.seconds < 0.9  # all at once, not one after another
     assert {seen.headers["authorization"] for seen in site.server.seen} == {"Bearer canary-access-token-7f3a"}
     assert site.events == []
 
 
-def test_never_more_than_four_in_flight(site: Site) -> None:
+@pytest.mark.parametrize(("bound", "expected"), [({"in_flight_per_call": 4}, 4), ({}, 16)])
+def test_in_flight_at_once(authority: Authority, tmp_path: Path, bound: Mapping[str, int], expected: int) -> None:
     lock, now, most = threading.Lock(), [0], [0]
 
     def count(wire: object, seen: object) -> bool:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        time.sleep(0.05)
+        time.sleep(0.2)
         with lock:
             now[0] -= 1
         return reply_json(FOUND)(wire, seen)
 
-    site.server.behave("/fhir/Condition", count)
-    site.fetch({f"q{number}": f"{SEARCH}&n={number}" for number in range(16)})
-    assert most[0] == 4
+    with FaultServer({"*": count}, authority.server()) as server:
+        site = Site(server, authority.write(str(tmp_path / "ca.pem")), **bound)
+        site.fetch({f"q{number}": f"{SEARCH}&n={number}" for number in range(24)})
+        assert most[0] == expected
+        site.close()
 
 
 def test_fault_F01_connection_refused_and_breaker(authority: Authority) -> None:
@@ -231,9 +234,9 @@ def test_fault_F04_401_stops_the_token(site: Site) -> None:
 
 def test_fault_F04_nothing_more_is_sent_after_a_401(site: Site) -> None:
     site.server.behave("/fhir/Condition", reply(401))
-    found = site.fetch({f"q{number}": f"{SEARCH}&n={number}" for number in range(20)})
+    found = site.fetch({f"q{number}": f"{SEARCH}&n={number}" for number in range(60)})
     assert {fetched.state for fetched in found.values()} == {"denied"}
-    assert len(site.server.seen) <= 4  # those that were in flight together with it
+    assert len(site.server.seen) <= 16  # those that were in flight together with it
     assert site.fetch({"patient": "Patient/example"})["patient"].state == "complete"  # another call, another token
 
 

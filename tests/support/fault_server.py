@@ -281,7 +281,7 @@ class FaultServer:
             thread.start()
 
     def _serve(self, plain: socket.socket) -> None:
-        plain.settimeout(0.2)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else head and body wait for each other
         sock = plain
         try:
             if self.tls is not None:

@@ -11,6 +11,7 @@ import pytest
 from cds_service.adapters.client_files import load_clients, read_client
 from cds_service.clients import ClientProfile
 from cds_service.errors import ConfigurationError
+from tests.support.fault_server import new_authority
 from tests.support.hook_tokens import ec, public, rsa
 
 LEAST = """id: ehr
@@ -33,7 +34,7 @@ def test_the_least_that_a_file_needs(tmp_path: Path) -> None:
 
 
 def test_every_setting(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("")
+    new_authority().write(str(tmp_path / "ca.pem"))
     keys = json.dumps({"keys": [public(ec(), "k1")]})
     text = (
         LEAST
@@ -106,7 +107,8 @@ WRONG = [
     ),
     (LEAST + "origins: [https://ehr.example.org/x]\n", r"ehr\.yaml:5: origins: "),
     (LEAST + "origins: ['*']\n", r"ehr\.yaml:5: origins: "),
-    (LEAST + "ca_file: missing.pem\n", r"ehr\.yaml:5: ca_file: found no such file"),
+    (LEAST + "ca_file: missing.pem\n", r"ehr\.yaml:5: ca_file: found no readable certificate"),
+    (LEAST + "ca_file: ehr.yaml\n", r"ehr\.yaml:5: ca_file: found no readable certificate"),
     (LEAST + "tenants: ['']\n", r"ehr\.yaml:5: tenants: found an empty value"),
     (LEAST + "prefetch_aliases: {cov: kovrage}\n", r"ehr\.yaml:5: prefetch_aliases: found cov: kovrage"),
     (LEAST + "jwks: {keys: []}\n", r"ehr\.yaml:5: jwks: found no usable key"),
