@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -10,6 +11,9 @@ import msgspec
 from cds_service.ports import Store
 
 _AT_ONCE = 50  # calls removed per transaction: a hook call waits about 5 ms for one
+
+# Without a rest, the next transaction nearly always takes SQLite's lock before a hook call asks again.
+_REST_SECONDS = 0.02
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +32,8 @@ class Purged(msgspec.Struct, frozen=True, kw_only=True):
     accesses: int
 
 
-def purge(store: Store, retention: Retention, now: datetime, rest: Callable[[], None] = lambda: None) -> Purged:
-    """Remove what is older than its retention, comments first; ``rest`` is called between the small transactions.
+def purge(store: Store, retention: Retention, now: datetime, rest: Callable[[float], None] = time.sleep) -> Purged:
+    """Remove what is older than its retention, comments first, in small transactions with ``rest`` between them.
 
     Raises:
         ValueError: a retention is not at least one day.
@@ -47,9 +51,9 @@ def purge(store: Store, retention: Retention, now: datetime, rest: Callable[[], 
     )
 
 
-def _all(store: Store, what: str, before: datetime, rest: Callable[[], None]) -> int:
+def _all(store: Store, what: str, before: datetime, rest: Callable[[float], None]) -> int:
     total = 0
     while removed := store.erase(what, before, _AT_ONCE):
         total += removed
-        rest()
+        rest(_REST_SECONDS)
     return total

@@ -60,11 +60,11 @@ def test_comments_never_outlive_the_records() -> None:
 
 def test_each_transaction_is_small_and_others_get_a_turn_between_them() -> None:
     store = filled(range(120))
-    rests: list[None] = []
-    purged = purge(store, Retention(comment_days=1, record_days=1), NOON, lambda: rests.append(None))
+    rests: list[float] = []
+    purged = purge(store, Retention(comment_days=1, record_days=1), NOON, rests.append)
     assert purged.invocations == 118
     assert all(most <= 50 for _, most in store.asked)
-    assert len(rests) == 4 * 3
+    assert rests == [0.02] * (4 * 3)
 
 
 @pytest.mark.parametrize(("comments", "records"), [(0, 5), (5, 0), (-1, 5)])
