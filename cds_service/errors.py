@@ -84,6 +84,12 @@ class Overloaded(CdsServiceError):
     issue = "throttled"
 
 
+class Unanswerable(CdsServiceError):
+    """Something of ours failed, and there is not enough at hand to say even that in an answer."""
+
+    issue = "transient"
+
+
 class StoreUnavailable(CdsServiceError):
     """What was said could not be written down, so it may not be said."""
 

@@ -128,8 +128,11 @@ class Store(Protocol):
         """All authorizations on file of one member."""
         ...
 
-    def acknowledged(self, keys: Sequence[str], since: datetime) -> frozenset[str]:
-        """Those acknowledgement keys whose card was overridden with a reason since then."""
+    def acknowledged(self, keys: Sequence[str], since: datetime, but_for: Sequence[str] = ()) -> frozenset[str]:
+        """Those acknowledgement keys of which a card was overridden with a reason since then.
+
+        ``but_for``: what was said to these cards (uuids) does not count.
+        """
         ...
 
     def save_feedback(self, client: str, service: str, entries: Sequence[FeedbackEntry], received: datetime) -> int:

@@ -77,7 +77,7 @@ class MemoryStore:
         self._authorizations[key] = (authorization, raw)
         return "added" if before is None else "changed"
 
-    def acknowledged(self, keys: Sequence[str], since: datetime) -> frozenset[str]:
+    def acknowledged(self, keys: Sequence[str], since: datetime, but_for: Sequence[str] = ()) -> frozenset[str]:
         """See ``ports.Store``."""
         with self._lock:
             return frozenset(
@@ -87,6 +87,7 @@ class MemoryStore:
                 and kept.ack_key
                 and kept.entry.outcome == "overridden"
                 and kept.entry.reason_code
+                and kept.entry.card not in but_for
                 and min(kept.entry.when, kept.received) >= since
             )
 

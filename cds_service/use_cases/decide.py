@@ -207,7 +207,8 @@ def _judge_one(
 ) -> Judged:
     choice = reading.choices[order.source]
     dose = assess(order, companions + reading.running, each.guideline.dose_table)
-    on_file = look_up(authorizations, order, dose.results, as_of) if authorizations else NOTHING_ON_FILE
+    theirs = [held for held in authorizations if held.member_id == choice.member_id] if authorizations else ()
+    on_file = look_up(theirs, order, dose.results, as_of) if theirs else NOTHING_ON_FILE
     case = Case(
         order=order,
         program=Program.OTHER_PAYER if choice.state == "foreign" else choice.program,

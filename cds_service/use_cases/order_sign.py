@@ -21,27 +21,43 @@ from cds_service.cds_hooks.request import HookRequest, parse_request
 from cds_service.cds_hooks.response import NOTHING, HookResponse, compose
 from cds_service.cds_hooks.services import find_service
 from cds_service.clients import registered_server
-from cds_service.domain.order import Order, OrderKind
-from cds_service.domain.vocabulary import RouteGroup
-from cds_service.errors import CdsServiceError, NotAllowed, NotAuthenticated, StoreUnavailable
+from cds_service.errors import (
+    CdsServiceError,
+    NotAllowed,
+    NotAuthenticated,
+    PrefetchMissing,
+    StoreUnavailable,
+    Unanswerable,
+)
 from cds_service.ports import Caller, Clock, Fetched, FhirReader, Grant, Invocation, NewId, Recalled, Store
 from cds_service.use_cases.decide import Reading, Rules, encode_determination, judge, read
 from cds_service.use_cases.hook_answer import HookAnswer
-from cds_service.use_cases.respond import Call, assert_coverage, respond
+from cds_service.use_cases.respond import Call, assert_coverage, may_concern, respond
 from cds_service.use_cases.second_reads import still_named
 
 RESERVE_SECONDS = 0.6  # kept of the deadline for deciding, writing down and sending
 DENIED = Fetched("denied", (), "scope")
+_DISPATCHED = "context.dispatchedOrders"
+_UNANSWERABLE = "no answer can be given at this moment; try again"
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What was read for one call, dispatched orders included."""
+
+    request: HookRequest
+    fetched: Mapping[str, Fetched]
+    reading: Reading
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer before it is written down."""
+    """An answer before it is written down, and what it rests on (None: nothing was read)."""
 
     response: HookResponse
     outcome: str
     path: str = "prefetch"
     dropped: int = 0
     determinations: tuple[tuple[str, bytes], ...] = ()
+    known: Known | None = None
 
 
 class OrderSign:
@@ -77,6 +93,7 @@ class OrderSign:
         request = parse_request(body, service=find_service(service))
         digest = hashlib.sha256(body).hexdigest()
         strict = caller.profile.jti == "strict"
+        said: Said | None = None
         try:
             earlier = self._store.recall(caller.profile.id, caller.jti, request.hook_instance, digest)
             replay = _replay(earlier, service, digest, strict=strict)
@@ -88,7 +105,7 @@ class OrderSign:
                     said = _again(replay) if replay else said
         except StoreUnavailable as error:
             self._incident(error)
-            replay, said = None, self._technical(request, caller)
+            replay, said = None, self._technical(request, caller, said.known if said else None)
         return HookAnswer(
             status=replay.status if replay else 200,
             body=said.response.body,
@@ -109,18 +126,24 @@ class OrderSign:
         """
         if not request.service.primary:
             return Said(response=HookResponse(NOTHING), outcome="quiet")
+        known: Known | None = None
         try:
-            return self._decide(request, caller, started)
+            as_of = self._clock.now().date()
+            known = self._read(request, caller, started, as_of)
+            return self._decide(known, caller, as_of)
+        except StoreUnavailable as error:
+            self._incident(error)
         except CdsServiceError:
             raise
         except Exception as error:  # noqa: BLE001 - a bug of ours must not block an order; it is counted and logged
             self._incident(error)
-            return self._technical(request, caller)
+        return self._technical(request, caller, known)
 
-    def _decide(self, request: HookRequest, caller: Caller, started: float) -> Said:
-        as_of = self._clock.now().date()
+    def _decide(self, known: Known, caller: Caller, as_of: date) -> Said:
+        request, reading = known.request, known.reading
+        if request.dispatched and not request.drafts:
+            raise PrefetchMissing("no dispatched order was prefetched or readable", expression=_DISPATCHED)
         version = request.version(caller.profile.crd_version)
-        request, fetched, reading = self._read(request, caller, started, as_of)
         usable = [source for source, choice in reading.choices.items() if coverage_usable(choice, version)]
         members = {reading.choices[source].member_id for source in usable} - {""}
         on_file = [found for member in sorted(members) for found in self._store.authorizations(member)]
@@ -128,18 +151,17 @@ class OrderSign:
         document = encode_determination(self._rules, judged.values(), as_of)
         call = Call(request, caller.profile, reading, judged, version, as_of)
         response, idents = respond(call, usable, document, self._key, self._acknowledged)
-        partial = any(seen.state in _INCOMPLETE for seen in fetched.values())
+        partial = any(seen.state in _INCOMPLETE for seen in known.fetched.values())
         return Said(
             response=response,
             outcome="quiet" if response.body == NOTHING else "partial" if partial else "full",
-            path="pull" if fetched else "prefetch",
+            path="pull" if known.fetched else "prefetch",
             dropped=len(reading.chart.dropped),
             determinations=tuple((ident, document) for ident in idents) or ((self._new_id(), document),),
+            known=known,
         )
 
-    def _read(
-        self, request: HookRequest, caller: Caller, started: float, as_of: date
-    ) -> tuple[HookRequest, Mapping[str, Fetched], Reading]:
+    def _read(self, request: HookRequest, caller: Caller, started: float, as_of: date) -> Known:
         """Prefetch, then what it did not hold, then what those resources name; one deadline for all reads."""
         profile = caller.profile
         grant = _grant(request, caller)
@@ -157,33 +179,50 @@ class OrderSign:
         reading = read(self._rules, request, fetched, as_of, aliases=aliases, wanted=wanted)
         more = still_named(reading.chart, request.drafts, fetched) if grant else {}
         if grant is None or not more:
-            return request, fetched, reading
+            return Known(request, fetched, reading)
         fetched |= self._reader.fetch(grant, {name: name for name in more}, deadline)
         wanted |= more
-        return request, fetched, read(self._rules, request, fetched, as_of, aliases=aliases, wanted=wanted)
+        reading = read(self._rules, request, fetched, as_of, aliases=aliases, wanted=wanted)
+        return Known(request, fetched, reading)
 
-    def _acknowledged(self, keys: Sequence[str]) -> frozenset[str]:
-        return self._store.acknowledged(keys, self._clock.now() - timedelta(days=self._rules.payer.quiet_days))
+    def _acknowledged(self, keys: Sequence[str], shown: Sequence[str]) -> frozenset[str]:
+        since = self._clock.now() - timedelta(days=self._rules.payer.quiet_days)
+        return self._store.acknowledged(keys, since, shown)
 
-    def _technical(self, request: HookRequest, caller: Caller) -> Said:
+    def _technical(self, request: HookRequest, caller: Caller, known: Known | None) -> Said:
         """The answer that asserts nothing, for the orders that may be ours to answer for (reliability 2.1 step 3).
 
-        Where not even that can be built the error goes on, and the caller gets 503.
+        ``known``: what had been read before it went wrong; without it what was prefetched has to do.
+
+        Raises:
+            Unanswerable: not even that can be said, because no Coverage can be named; an empty answer would be false.
         """
         as_of = self._clock.now().date()
         version = request.version(caller.profile.crd_version)
-        reading = read(self._rules, request, {}, as_of, aliases=caller.profile.prefetch_aliases)
-        usable = [
-            source
-            for source, choice in reading.choices.items()
-            if choice.state == "ours" and choice.reference and may_concern(reading.orders[source])
-        ]
+        if known is None:
+            known = self._prefetched(request, caller, as_of)
+        request, reading = known.request, known.reading
+        choices = {source: reading.choices[source] for source in may_concern(self._rules, reading.orders)}
+        unseen = any(choice.state == "not_readable" for choice in choices.values())
+        if unseen or (request.dispatched and not request.drafts):
+            raise Unanswerable(_UNANSWERABLE)
+        usable = [source for source, choice in choices.items() if choice.state in _NAMED and choice.reference]
         answers = {each.order: each for each in technical_answer(usable, version)}
         drafts = {draft.source: draft for draft in request.drafts}
         call = Call(request, caller.profile, reading, {}, version, as_of)
         made, _ = assert_coverage(call, answers, drafts, self._new_id().encode())
         response = compose([], made, self._rules.guidelines[0].texts, version)
-        return Said(response=response, outcome="technical", dropped=len(reading.chart.dropped))
+        return Said(response=response, outcome="technical", dropped=len(reading.chart.dropped), known=known)
+
+    def _prefetched(self, request: HookRequest, caller: Caller, as_of: date) -> Known:
+        try:
+            reading = read(self._rules, request, {}, as_of, aliases=caller.profile.prefetch_aliases)
+        except CdsServiceError:
+            raise
+        except Exception as error:
+            self._incident(error)
+            raise Unanswerable(_UNANSWERABLE) from error
+        return Known(request, {}, reading)
 
     def _invocation(self, request: HookRequest, caller: Caller, digest: str, said: Said) -> Invocation:
         keyed = f"{caller.profile.id}\0{request.patient_id}".encode()
@@ -207,6 +246,7 @@ class OrderSign:
         )
 
 
+_NAMED = frozenset({"ours", "unknown"})  # a Coverage that an answer can name
 _INCOMPLETE = frozenset({"partial", "failed", "late", "denied"})
 _encode_numbers = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -252,10 +292,3 @@ def _with_dispatched(request: HookRequest, fetched: Mapping[str, Fetched]) -> Ho
         if f"{resource.get('resourceType')}/{resource.get('id')}" == name
     ]
     return msgspec.structs.replace(request, drafts=(*request.drafts, *read_now)) if read_now else request
-
-
-def may_concern(order: Order) -> bool:
-    """Whether an order that could not be judged may be one of the guideline's: no other route is stated."""
-    if order.kind is OrderKind.DRUG:
-        return order.route not in {RouteGroup.SYSTEMIC, RouteGroup.OTHER}
-    return order.kind is not OrderKind.OTHER

@@ -17,7 +17,9 @@ from cds_service.cds_hooks.request import HookRequest
 from cds_service.cds_hooks.response import NOTHING, Assertion, HookResponse, actions, assertion_id, compose
 from cds_service.clients import ClientProfile
 from cds_service.domain.authorization import NOTHING_ON_FILE
-from cds_service.use_cases.decide import Judged, Reading, rank
+from cds_service.domain.order import Order, OrderKind
+from cds_service.domain.vocabulary import RouteGroup
+from cds_service.use_cases.decide import Judged, Reading, Rules, rank
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -36,11 +38,12 @@ def respond(
     usable: Sequence[str],
     document: bytes,
     key: bytes,
-    acknowledged: Callable[[Sequence[str]], frozenset[str]],
+    acknowledged: Callable[[Sequence[str], Sequence[str]], frozenset[str]],
 ) -> tuple[HookResponse, list[str]]:
     """Actions and cards for the orders ``usable`` (a Coverage of ours answers for them), and the assertion ids used.
 
-    ``key`` is the secret of acknowledgement keys; ``acknowledged`` looks them up.
+    ``key`` is the secret of acknowledgement keys; ``acknowledged`` looks them up and leaves out what was said to the
+    cards named second: a repeat of the same draft has the same card, and is never silenced.
     """
     if not usable:
         return HookResponse(NOTHING), []
@@ -54,8 +57,8 @@ def respond(
     orders = call.reading.orders
     both = dose_card(rules.texts, said, orders, drafts, who), coverage_card(rules.texts, said, orders, drafts)
     cards = [card for card in both if card is not None]
-    keys = quiet_keys(cards)
-    shown = shown_cards(cards, request.options, acknowledged(keys) if keys else frozenset())
+    keys, uuids = quiet_keys(cards), [card.uuid for card in cards]
+    shown = shown_cards(cards, request.options, acknowledged(keys, uuids) if keys else frozenset())
     return compose(shown, made, rules.texts, call.version), idents
 
 
@@ -95,3 +98,28 @@ def assert_coverage(
                 fhir_server=call.request.fhir_server,
             )
     return made, idents
+
+
+def may_concern(rules: Rules, orders: Mapping[str, Order]) -> list[str]:
+    """Orders ("Type/id") that could not be judged and may be subjects of a guideline of ours."""
+    scopes = [each.guideline.scope for each in rules.guidelines]
+    drugs = frozenset().union(*(scope.drugs for scope in scopes))
+    routes = frozenset().union(*(scope.routes for scope in scopes))
+    sets = {name for scope in scopes for name in (*scope.specific_codes, *scope.generic_codes)}
+    beside = {name for scope in scopes for name in scope.beside_codes}
+    held = {source: _value_sets(rules, order) for source, order in orders.items()}
+    found = {source for source, order in orders.items() if _may_be_drug(order, drugs, routes) or held[source] & sets}
+    return [source for source in orders if source in found or (found and held[source] & beside)]
+
+
+def _may_be_drug(order: Order, drugs: frozenset[str], routes: frozenset[RouteGroup]) -> bool:
+    if order.kind is not OrderKind.DRUG or (order.route is not None and order.route not in routes):
+        return False
+    solution = order.solution
+    return solution is None or not solution.identified or any(part.name in drugs for part in solution.drugs())
+
+
+def _value_sets(rules: Rules, order: Order) -> frozenset[str]:
+    if order.kind in {OrderKind.DRUG, OrderKind.OTHER}:
+        return frozenset()
+    return frozenset().union(*(each.guideline.plan.codes.sets_of(order.codes) for each in rules.guidelines))

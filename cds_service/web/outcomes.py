@@ -30,6 +30,7 @@ STATUS: Final[dict[type[errors.CdsServiceError], int]] = {
     errors.NotFound: 404,
     errors.Overloaded: 503,
     errors.StoreUnavailable: 503,
+    errors.Unanswerable: 503,
     errors.ConfigurationError: 500,
     errors.CdsServiceError: 500,
 }

@@ -247,6 +247,14 @@ def test_decisions_5_only_a_recent_override_with_a_reason_silences(
     assert found == (frozenset({"ack-1"}) if quiet else frozenset())
 
 
+def test_decisions_5_what_was_said_to_the_same_card_does_not_silence_it(store: Store) -> None:
+    """A repeat of the same draft has the same card, and repeats are never silenced."""
+    card = shown(store)
+    store.save_feedback("epic-test", "order-sign-crd", [overridden(card)], NOON)
+    assert store.acknowledged(["ack-1"], NOON, [card]) == frozenset()
+    assert store.acknowledged(["ack-1"], NOON, ["card-of-another-draft"]) == {"ack-1"}
+
+
 def test_no_keys_and_an_empty_key_are_never_acknowledged(store: Store) -> None:
     store.save_feedback("epic-test", "order-sign-crd", [overridden("unknown")], NOON)
     assert store.acknowledged([], NOON) == frozenset()

@@ -68,7 +68,9 @@ def _row(
     }
 
 
-def acknowledged(connection: sa.Connection, keys: Sequence[str], since: datetime) -> frozenset[str]:
+def acknowledged(
+    connection: sa.Connection, keys: Sequence[str], since: datetime, but_for: Sequence[str] = ()
+) -> frozenset[str]:
     """See ``ports.Store.acknowledged``. Both the client's time and ours must be late enough: clocks err."""
     moment = microseconds(since)
     query = (
@@ -80,6 +82,7 @@ def acknowledged(connection: sa.Connection, keys: Sequence[str], since: datetime
             FEEDBACK.c.reason_code != "",
             FEEDBACK.c.outcome_at >= moment,
             FEEDBACK.c.received >= moment,
+            FEEDBACK.c.card.not_in(but_for),
         )
         .distinct()
     )

@@ -51,11 +51,11 @@ class SqlStore:
         """See ``ports.Store``; survives a power loss once it returns."""
         return self._database.session(lambda session: authorizations.put(session, entries, at), durable=True)
 
-    def acknowledged(self, keys: Sequence[str], since: datetime) -> frozenset[str]:
+    def acknowledged(self, keys: Sequence[str], since: datetime, but_for: Sequence[str] = ()) -> frozenset[str]:
         """See ``ports.Store``."""
         if not keys:
             return frozenset()
-        return self._database.read(lambda session: feedback.acknowledged(session, keys, since))
+        return self._database.read(lambda session: feedback.acknowledged(session, keys, since, but_for))
 
     def save_feedback(self, client: str, service: str, entries: Sequence[FeedbackEntry], received: datetime) -> int:
         """See ``ports.Store``; the same entry sent again adds nothing."""
