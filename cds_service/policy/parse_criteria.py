@@ -59,7 +59,26 @@ class CriteriaReader:
         if ident in self.criteria:
             self.wrong(each["id"].at, "criteria", f"the criterion {ident} a second time", "each criterion once")
         complete = {name: ids for name, ids in members.items() if all(one in self.criteria for one in ids)}
-        around = Surroundings(
+        around = self._surroundings(each, complete)
+        test, explain = build_test(each["test"], around)
+        order = list(self.facts)
+        named = tuple(sorted({name for name in around.named if name in self.facts}, key=order.index))
+        self.tests[ident] = test
+        self.needs[ident] = tuple(around.named_sections)
+        self.criteria[ident] = Criterion(
+            id=ident,
+            text=plain(each["text"]),
+            facts=named,
+            explain=explain,
+            types=tuple(dict.fromkeys(around.types)),
+            cite=plain(each["cite"]),
+            since=each["since"],
+        )
+
+    def _surroundings(self, each: Mapping[str, Any], complete: Mapping[str, tuple[str, ...]]) -> Surroundings:
+        """What the tests of one criterion may refer to; ``complete`` are the sections stated before it."""
+        ident = plain(each["id"])
+        return Surroundings(
             criterion=ident,
             at=each["id"].at,
             options={
@@ -84,20 +103,6 @@ class CriteriaReader:
             named=[],
             named_sections=[],
             types=[],
-        )
-        test, explain = build_test(each["test"], around)
-        order = list(self.facts)
-        named = tuple(sorted({name for name in around.named if name in self.facts}, key=order.index))
-        self.tests[ident] = test
-        self.needs[ident] = tuple(around.named_sections)
-        self.criteria[ident] = Criterion(
-            id=ident,
-            text=plain(each["text"]),
-            facts=named,
-            explain=explain,
-            types=tuple(dict.fromkeys(around.types)),
-            cite=plain(each["cite"]),
-            since=each["since"],
         )
 
     def _section(self, each: Mapping[str, Any]) -> None:
