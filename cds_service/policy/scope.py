@@ -33,6 +33,8 @@ def scope_of(guideline: Guideline, payer: Payer, view: View) -> ScopeResult:
     """Whether the order under test is in scope."""
     order = view.case.order
     plan: Plan = guideline.plan
+    if order.prohibited:
+        return _OUT
     if order.kind is OrderKind.DRUG:
         result = _drug_scope(guideline, order, _confirmed_route(guideline, view))
         if result.in_scope is False:

@@ -278,6 +278,7 @@ def order_of(entry: Mapping[str, Any] | str, number: int = 0) -> Order:
         category=tuple(Code(CATEGORY, each) for each in entry.get("category", ())),
         prior=tuple(entry.get("replaces", ())),
         encounter=entry.get("encounter", ""),
+        prohibited=entry.get("prohibited", "no") == "yes",
     )  # fmt: skip
 
 
