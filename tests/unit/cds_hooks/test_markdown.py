@@ -90,6 +90,11 @@ def test_bad_input_93_controls_and_direction_marks_are_gone(text, visible):
     assert plain_text(text, 50) == visible
 
 
+def test_bad_input_93_no_host_follows_an_at_sign():
+    """GitHub links a@b.5c, our linkifier does not: the gap after the sign holds for both."""
+    assert "@b" not in markdown_text("a@b.5c")
+
+
 def test_ordinary_clinical_text_is_left_as_it_is():
     for text in (
         "MS Contin 30 mg, every 12 h",

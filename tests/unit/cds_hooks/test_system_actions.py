@@ -30,7 +30,7 @@ def from_text(text):
 
 
 def updated(action):
-    return json.loads(bytes(action["resource"]), parse_float=Decimal)
+    return parse(bytes(action["resource"]), max_bytes=1_000_000)  # the strict one: a key twice is refused
 
 
 def test_crd_138_053_054_type_description_and_whole_resource():
