@@ -33,7 +33,7 @@ from cds_service.ports import Caller, Clock, Fetched, FhirReader, Grant, Invocat
 from cds_service.use_cases.decide import Reading, Rules, encode_determination, judge, read
 from cds_service.use_cases.hook_answer import HookAnswer
 from cds_service.use_cases.respond import Call, assert_coverage, may_concern, respond
-from cds_service.use_cases.second_reads import still_named
+from cds_service.use_cases.second_reads import lent_for, still_named
 
 RESERVE_SECONDS = 0.6  # kept of the deadline for deciding, writing down and sending
 DENIED = Fetched("denied", (), "scope")
@@ -170,8 +170,11 @@ class OrderSign:
         fetched: dict[str, Fetched] = dict.fromkeys(ask.denied, DENIED) if grant else {}
         wanted = dict(WANTED)
         if grant is not None:
-            queries = dict(ask.queries) | _not_sent(request)
-            wanted |= {name: name.partition("/")[0] for name in _not_sent(request)}
+            orders = _not_sent(request)
+            wanted |= orders
+            readable = lent_for(grant, orders)
+            fetched |= dict.fromkeys(orders.keys() - readable, DENIED)
+            queries = dict(ask.queries) | {name: name for name in readable}
             if queries:
                 fetched |= self._reader.fetch(grant, queries, deadline)
                 request = _with_dispatched(request, fetched)
@@ -180,7 +183,10 @@ class OrderSign:
         more = still_named(reading.chart, request.drafts, fetched) if grant else {}
         if grant is None or not more:
             return Known(request, fetched, reading)
-        fetched |= self._reader.fetch(grant, {name: name for name in more}, deadline)
+        readable = lent_for(grant, more)
+        fetched |= dict.fromkeys(more.keys() - readable, DENIED)
+        if readable:
+            fetched |= self._reader.fetch(grant, {name: name for name in readable}, deadline)
         wanted |= more
         reading = read(self._rules, request, fetched, as_of, aliases=aliases, wanted=wanted)
         return Known(request, fetched, reading)
@@ -278,9 +284,9 @@ def _grant(request: HookRequest, caller: Caller) -> Grant | None:
 
 
 def _not_sent(request: HookRequest) -> dict[str, str]:
-    """Dispatched orders that prefetch does not hold."""
+    """Dispatched orders that prefetch does not hold, with their types."""
     held = {draft.source for draft in request.drafts}
-    return {name: name for name in request.dispatched if name not in held}
+    return {name: name.partition("/")[0] for name in request.dispatched if name not in held}
 
 
 def _with_dispatched(request: HookRequest, fetched: Mapping[str, Fetched]) -> HookRequest:

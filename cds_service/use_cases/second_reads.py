@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cds_service.cds_hooks.drafts import Draft
+from cds_service.cds_hooks.prefetch import readable_types
 from cds_service.fhir.chart import Chart
+from cds_service.ports import Grant
 
 MOST = 24  # further reads for one call; what lies beyond stays unknown
 
@@ -46,6 +48,12 @@ def still_named(chart: Chart, drafts: Sequence[Draft], known: Iterable[str]) -> 
                     if len(found) == MOST:
                         return found
     return found
+
+
+def lent_for(grant: Grant, named: Mapping[str, str]) -> list[str]:
+    """Those of ``named`` that the scopes of the token let us read; all where the scopes are not plain SMART."""
+    types = readable_types(grant.scope) if grant.access_token is not None else None
+    return [name for name, kind in named.items() if types is None or "*" in types or kind in types]
 
 
 def _in_order(chart: Chart, drafts: Sequence[Draft]) -> Iterator[Mapping[str, Any]]:

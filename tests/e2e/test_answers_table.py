@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cds_service.domain.authorization import Authorization
+from cds_service.errors import StoreUnavailable
 from cds_service.ports import Fetched
 from tests.support import e2e_patient as patient
 from tests.support.e2e_patient import answered, call, chart, coverage, of_program, order
@@ -387,8 +388,8 @@ class TestTechnicalRows:
         assert b'cds_events_total{event="incident:zerodivisionerror"} 1.0' in service.metrics.text()
         assert service.last()["outcome"] == "technical"
 
-    def test_crd_148_bug_without_a_coverage_at_hand_is_said_without_one(self, start: Start, version: str) -> None:
-        """Nobody to assert anything about: nothing is asserted, and the order is not blocked."""
+    def test_decisions_4_503_where_no_coverage_can_be_named(self, start: Start, version: str) -> None:
+        """An empty answer would say that nothing is required, which nobody has looked at."""
 
         def broken(_key: str, _query: str) -> Fetched:
             raise ZeroDivisionError
@@ -396,8 +397,49 @@ class TestTechnicalRows:
         held = chart()
         del held["coverage"]
         answer = start(reader=Told(broken)).post(call(held=held, **LENT), version)
-        assert answer.status in {200, 412, 503}
-        assert b"ZeroDivision" not in answer.bytes
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+        assert answer.json["resourceType"] == "OperationOutcome"
+
+    def test_decisions_4_bug_beside_orders_of_other_kinds_stays_silent(self, start: Start, version: str) -> None:
+        """Nobody wants every lab order of a hospital answered because our store is down."""
+        service = start(store=lambda store: BrokenStore(store, "recall", StoreUnavailable("made up")))
+        tablets = order(dosageInstruction=[patient.dosage(route="26643006")])
+        answer = service.post(call(tablets, patient.service_request("80053")), version)
+        assert (answer.status, answer.bytes) == (200, NOTHING)
+
+    @pytest.mark.parametrize("method", ["recall", "record", "authorizations"])
+    def test_reliability_fault_18_what_cannot_be_written_down_is_not_asserted(
+        self, start: Start, version: str, method: str
+    ) -> None:
+        service = start(store=lambda store: BrokenStore(store, method, StoreUnavailable("made up", reason="full")))
+        answer = service.post(call(), version)
+        technical(answer, version)
+        assert answer.cards == []
+
+    def test_reliability_fault_18_after_a_pull_the_coverage_that_was_read_is_named(
+        self, start: Start, version: str
+    ) -> None:
+        held = chart()
+        del held["coverage"]
+        service = start(
+            store=lambda store: BrokenStore(store, "record", StoreUnavailable("made up")),
+            reader=Told(lambda _key, _query: Fetched("complete", (coverage(),))),
+        )
+        technical(service.post(call(held=held, **LENT), version), version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_decisions_3_an_authorization_counts_for_its_own_member(service: Service, version: str) -> None:
+    """Two orders on two memberships of one patient: the authorization of one does not cover the other."""
+    service.store.put_authorizations([(on_file(), "imported")], service.clock.now())
+    coverages = [coverage(order=1), coverage("cov-2", subscriberId="M-2", order=2)]
+    drafts = [
+        order(insurance=[{"reference": "Coverage/cov-e2e"}]),
+        order(id="draft-two", insurance=[{"reference": "Coverage/cov-2"}]),
+    ]
+    answer = service.post(call(*drafts, held=chart(coverage=coverages)), version).check()
+    assert [answer.information(number)["pa-needed"] for number in (0, 1)] == ["satisfied", "auth-needed"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
