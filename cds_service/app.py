@@ -18,7 +18,7 @@ from cds_service.adapters.fhir_http import HttpFhirReader
 from cds_service.adapters.guarded_http import GuardedHttp, OutboundFailure, egress_to_fhir
 from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
 from cds_service.adapters.memory import MemoryStore
-from cds_service.adapters.policy_files import Configuration
+from cds_service.adapters.policy_files import Configuration, load_configuration
 from cds_service.adapters.secret_files import load_or_make_key, load_readers
 from cds_service.adapters.system import SystemClock, new_id
 from cds_service.cds_hooks.services import SERVICES
@@ -109,30 +109,45 @@ def create_app(settings: Settings, world: Adapters) -> WSGIApplication:
     )
 
 
-def real_adapters(settings: Settings, configuration: Configuration, writer: LineWriter) -> Adapters:
-    """What a deployment uses; made in each worker.
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator wrote, read and checked once, before any worker starts."""
 
-    Raises:
-        ConfigurationError: with every complaint about the clients' and secret files.
-    """
+    configuration: Configuration
+    clients: Mapping[str, ClientProfile]
+    readers: Mapping[str, str]
+    key: bytes
+
+
+def read_files(settings: Settings) -> Files:
+    """Everything in files; raises ConfigurationError with every complaint about the first kind that is wrong."""
+    return Files(
+        configuration=load_configuration(settings.config_dir),
+        clients=load_clients(settings.clients_dir, insecure_dev=settings.insecure_dev),
+        readers=load_readers(settings.readers_file),
+        key=load_or_make_key(settings.key_file),
+    )
+
+
+def real_adapters(settings: Settings, files: Files, writer: LineWriter) -> Adapters:
+    """What a deployment uses; made in each worker."""
     clock = SystemClock()
-    clients = load_clients(settings.clients_dir, insecure_dev=settings.insecure_dev)
     metrics = Metrics(
-        [*(client.id for client in clients.values()), "unauthenticated"],
+        [*(client.id for client in files.clients.values()), "unauthenticated"],
         [service.hook for service in SERVICES],
         shared="PROMETHEUS_MULTIPROC_DIR" in os.environ,  # noqa: TID251 - prometheus_client reads it at import, too
     )
     http = GuardedHttp(insecure_dev=settings.insecure_dev)
     keys = KeyRing(GuardedKeyFetch(http, clock), clock, metrics.event)
+    checked = ClientAuthenticator(files.clients, keys, clock, metrics.event)
     return Adapters(
-        configuration=configuration,
-        clients=clients,
-        authenticator=ClientAuthenticator(clients, keys, clock, metrics.event) if settings.client_auth else OpenDoor(),
+        configuration=files.configuration,
+        clients=files.clients,
+        authenticator=checked if settings.client_auth else OpenDoor(),
         store=open_store(settings),
         reader=_reader(settings, http, clock, metrics.event),
         clock=clock,
-        key=load_or_make_key(settings.key_file),
-        readers=load_readers(settings.readers_file),
+        key=files.key,
+        readers=files.readers,
         metrics=metrics,
         writer=writer,
     )

@@ -68,28 +68,19 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
         os.environ["CDS_INSECURE_DEV"] = "on"
     settings = from_env()
 
-    from cds_service.web.gunicorn_server import log_writer, refuse_taken_port, share_metrics
+    from cds_service.web.gunicorn_server import log_writer, refuse_taken_port, shared_metrics
     from cds_service.web.gunicorn_server import serve as run
 
     refuse_taken_port(settings.host, settings.port)
-    metrics = share_metrics()
-    from cds_service.adapters.policy_files import load_configuration
-    from cds_service.app import create_app, real_adapters
+    with shared_metrics():
+        from cds_service.app import create_app, read_files, real_adapters
 
-    _prepare_files(settings)
-    upgrade = _upgrade_apart(settings)
-    configuration = load_configuration(settings.config_dir)
-    upgrade()
-    run(settings, lambda: create_app(settings, real_adapters(settings, configuration, log_writer)), metrics)
-
-
-def _prepare_files(settings: Settings) -> None:
-    from cds_service.adapters.secret_files import load_or_make_key
-
-    load_or_make_key(settings.key_file)
-    path = settings.sqlite_path
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        wait_for_upgrade = _upgrade_apart(settings)
+        try:
+            files = read_files(settings)
+        finally:
+            wait_for_upgrade()
+        run(settings, lambda: create_app(settings, real_adapters(settings, files, log_writer)))
 
 
 def _upgrade_apart(settings: Settings) -> Callable[[], None]:
@@ -104,6 +95,8 @@ def _upgrade_apart(settings: Settings) -> Callable[[], None]:
 
     store = SqlStore(settings.database_url)  # refuses a URL of no database; connects to nothing yet
     is_new = settings.sqlite_path is not None and not settings.sqlite_path.exists()
+    if is_new and settings.sqlite_path is not None:
+        settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child == 0:
         os._exit(_upgraded(None if is_new else store, settings.database_url))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from cds_service.adapters.policy_files import load_configuration
-from cds_service.app import create_app, real_adapters
+from cds_service.app import create_app, read_files, real_adapters
 from cds_service.settings import from_env
 from cds_service.web.log_lines import LineWriter
 
 settings = from_env()
-application = create_app(settings, real_adapters(settings, load_configuration(settings.config_dir), LineWriter()))
+application = create_app(settings, real_adapters(settings, read_files(settings), LineWriter()))

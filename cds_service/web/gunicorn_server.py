@@ -8,9 +8,9 @@ import logging
 import os
 import shutil
 import socket
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -20,7 +20,6 @@ from cds_service.errors import ConfigurationError
 from cds_service.settings import Settings
 from cds_service.web.log_lines import LineWriter, capture_logging
 
-APPLICATION_CANNOT_LOAD = 4  # gunicorn's arbiter stops for good at this exit status of a worker
 MAX_HEADER_FIELD = 16_640  # a long but legal token, with its header name
 WORKER_CONNECTIONS = 1_000
 
@@ -75,37 +74,37 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """The WSGI application; a configuration that cannot be used ends the server with its complaints."""
-        try:
-            return self._load()
-        except ConfigurationError as error:
-            sys.stderr.write(f"{error.diagnostics}\n")
-            sys.stderr.flush()
-            log_writer.close()
-            os._exit(APPLICATION_CANNOT_LOAD)
+        """The WSGI application of one worker."""
+        return self._load()
 
 
-def share_metrics() -> str:
-    """Let all processes count into files of one new folder; before prometheus_client is imported, which looks then."""
+@contextmanager
+def shared_metrics() -> Iterator[None]:
+    """Let all processes count into files of one folder, removed in the end.
+
+    To be entered before prometheus_client is imported, which looks then whether it shares.
+    """
+    master = os.getpid()
     directory = tempfile.mkdtemp(prefix="cds-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # noqa: TID251 - how prometheus_client is told
-    return directory
+    try:
+        yield
+    finally:
+        if os.getpid() == master:  # a worker that ends comes by here as well
+            shutil.rmtree(directory, ignore_errors=True)
 
 
-def serve(settings: Settings, load: Callable[[], Any], metrics_directory: str) -> None:
+def serve(settings: Settings, load: Callable[[], Any]) -> None:
     """Run until SIGTERM or SIGINT. What is imported already is shared by the workers. ``load`` runs in each of them."""
     capture_logging(log_writer, settings.log_level)
     if settings.insecure_dev:
         log.warning("INSECURE DEVELOPMENT MODE: plain http and loopback servers are accepted")
     gc.collect()
     gc.freeze()  # what exists now stays shared between the workers' memory
-    master = os.getpid()
     try:
         Server(settings, load).run()
     finally:
         log_writer.close()
-        if os.getpid() == master:  # a worker that ends comes by here as well
-            shutil.rmtree(metrics_directory, ignore_errors=True)
 
 
 def refuse_taken_port(host: str, port: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cds_service.settings import from_env
 from cds_service.use_cases.hook_answer import HookAnswer
-from cds_service.web.gunicorn_server import log_writer, serve, share_metrics
+from cds_service.web.gunicorn_server import log_writer, serve, shared_metrics
 from tests.support.web_twins import Web
 
 
@@ -26,4 +26,5 @@ def load() -> Any:
 
 
 if __name__ == "__main__":
-    serve(from_env(), load, share_metrics())
+    with shared_metrics():
+        serve(from_env(), load)
