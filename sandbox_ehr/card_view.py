@@ -56,6 +56,11 @@ class Card(msgspec.Struct, frozen=True):
         """The indicator in words: colour alone tells nobody enough."""
         return INDICATORS[self.indicator]
 
+    @property
+    def links_repeated(self) -> bool:
+        """Whether the details hold every link as well: then one of the two is enough while they are open."""
+        return all(f'href="{link.url}"' in self.detail for link in self.links)
+
 
 def markdown(text: str) -> str:
     """GitHub-flavoured Markdown as HTML that is safe to show; headings are lowered to fit under the card's own."""

@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 PATIENT = "dose-above"
-WIDTH, MARGIN = 1080, 20  # pixels
+WIDTH, MARGIN = 1080, 12  # pixels
 
 
 def main(address: str) -> None:

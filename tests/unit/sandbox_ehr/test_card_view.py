@@ -45,6 +45,14 @@ def test_headings_start_below_the_cards_own_and_skip_no_level(text, levels):
     assert re.findall(r"<(h\d)>", markdown(text)) == levels
 
 
+def test_raw_html_is_shown_as_it_was_written():
+    assert "&lt;b&gt;" in markdown("<b>x</b>")
+
+
+def test_only_web_addresses_become_links():
+    assert "href" not in markdown("[x](ftp://example.org/x)")
+
+
 def test_links_open_outside_and_tell_nothing():
     assert 'rel="noopener noreferrer"' in markdown("[guideline](https://example.org/x)")
 

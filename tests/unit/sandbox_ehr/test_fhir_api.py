@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from joserfc import jwt
+
+from sandbox_ehr.keys import load_or_make
 
 CONDITION = "trial-ready-1"
 
@@ -123,3 +126,29 @@ def test_capability_statement_lists_what_is_served(app):
     types = {resource["type"] for resource in statement["rest"][0]["resource"]}
     assert statement["fhirVersion"] == "4.0.1"
     assert {"Patient", "Coverage", "MedicationRequest", "QuestionnaireResponse"} <= types
+
+
+@pytest.mark.parametrize(
+    ("changes", "header"),
+    [
+        ({"aud": "http://elsewhere.test/fhir"}, {}),
+        ({"iss": "http://elsewhere.test"}, {}),
+        ({"exp": None}, {}),
+        ({"patient": None}, {}),
+        ({}, {"typ": "JWT"}),  # another kind of token of the same key
+    ],
+)
+def test_a_token_made_for_something_else_is_refused(app, token, changes, header):
+    key = app.extensions["tokens"].key
+    decoded = jwt.decode(token(), key, algorithms=["ES384"])
+    claims = {name: value for name, value in {**decoded.claims, **changes}.items() if value is not None}
+    made = jwt.encode({**decoded.header, **header}, claims, key, algorithms=["ES384"])
+    assert _get(app, f"/fhir/Condition/{CONDITION}", made).status_code == 401
+    assert _get(app, f"/fhir/Condition/{CONDITION}", token()).status_code == 200
+
+
+def test_the_key_of_hook_calls_opens_no_chart(app, token, tmp_path):
+    key = load_or_make(tmp_path / "keys").hooks
+    decoded = jwt.decode(token(), app.extensions["tokens"].key, algorithms=["ES384"])
+    made = jwt.encode(decoded.header, decoded.claims, key, algorithms=["ES384"])
+    assert _get(app, f"/fhir/Condition/{CONDITION}", made).status_code == 401

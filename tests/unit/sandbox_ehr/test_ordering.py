@@ -30,6 +30,7 @@ SERVICES = {
                 "devices": "Device?patient={{context.patientId}}",
                 "odd": "Condition?patient={{context.patientId}}&weather=fine",
                 "nested": "Patient/{{context.draftOrders.x}}",
+                "fhirpath": "Patient/{{%patient.id}}",
                 "absent": "Encounter/{{context.noSuch}}",
             },
         }
@@ -269,6 +270,13 @@ def test_a_sample_order_that_was_replaced_comes_back_when_starting_over(ehr, pay
     assert store.read("MedicationRequest", running)["status"] == "completed"
     ehr.test_client().post("/patients/refill/start-over")
     assert store.read("MedicationRequest", running)["status"] == "active"
+
+
+def test_what_was_signed_and_replaced_outlives_a_restart(ehr, payer, tmp_path, clock, new_id):
+    _sign(ehr, "refill", replaces="refill-1")
+    again = create_app(Settings(tmp_path, "http://ehr.test", payer.url, payer.url), clock, new_id)
+    assert again.extensions["store"].read("MedicationRequest", "refill-1")["status"] == "completed"
+    assert len(_orders(again, "refill")) == 1
 
 
 def test_order_select_is_quiet(ehr, payer):
