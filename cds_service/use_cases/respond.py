@@ -55,11 +55,20 @@ def respond(
     said = [each for source, each in answers.items() if call.judged[source].rules is rules]
     who = Acknowledger(key, call.profile.id, request.patient_id, request.user_id or "")
     orders = call.reading.orders
-    both = dose_card(rules.texts, said, orders, drafts, who), coverage_card(rules.texts, said, orders, drafts)
+    fallback = _not_taken(call, drafts)
+    both = dose_card(rules.texts, said, orders, drafts, who), coverage_card(rules.texts, said, orders, drafts, fallback)
     cards = [card for card in both if card is not None]
     keys, uuids = quiet_keys(cards), [card.uuid for card in cards]
     shown = shown_cards(cards, request.options, acknowledged(keys, uuids) if keys else frozenset())
     return compose(shown, made, rules.texts, call.version), idents
+
+
+def _not_taken(call: Call, drafts: Mapping[str, Draft]) -> frozenset[str]:
+    """Orders on which this EHR takes no system action, where the site wants a card instead."""
+    if not call.profile.fallback_card:
+        return frozenset()
+    taken = call.profile.system_actions
+    return frozenset(source for source, draft in drafts.items() if draft.resource["resourceType"] not in taken)
 
 
 def _answer(call: Call, source: str) -> OrderAnswer:
