@@ -147,6 +147,7 @@ class Service:
         settings: Mapping[str, Any] | None = None,
         **profile: Any,
     ) -> None:
+        self.database = database
         self.settings: Settings = for_tests(public_url=BASE, **(settings or {}))
         self.configuration = configuration or shipped()
         self.rules = load_rules(self.configuration, self.settings)
@@ -227,7 +228,7 @@ class Service:
 
     def last(self) -> dict[str, Any]:
         """The log line of the latest call."""
-        return msgspec.to_builtins(self.lines.lines[-1])
+        return msgspec.structs.asdict(self.lines.lines[-1])
 
     def close(self) -> None:
         self.fhir.close()
