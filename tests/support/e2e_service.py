@@ -134,7 +134,11 @@ class Answer:
 
 
 class Service:
-    """One process of the service. ``post`` sends a call with a fresh token of the client for that CRD version."""
+    """One process of the service. ``post`` sends a call with a fresh token of the client for that CRD version.
+
+    ``reader``: a twin, "real" for reads over sockets, or nothing where nobody may ask the EHR. ``profile`` changes
+    both clients' registration.
+    """
 
     def __init__(
         self,
@@ -161,7 +165,7 @@ class Service:
         self.fhir = HttpFhirReader(self.http, self.clock, self.metrics.event)
         self.sql = SqlStore(f"sqlite:///{database}")
         self.store = store(self.sql)
-        self.web = self._web(reader)
+        self.web = self._web(self.fhir if reader == "real" else reader)
 
     def _profile(self, version: str, changes: Mapping[str, Any]) -> ClientProfile:
         usual: dict[str, Any] = {
