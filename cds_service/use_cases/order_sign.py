@@ -183,7 +183,8 @@ class OrderSign:
         more = still_named(reading.chart, request.drafts, fetched) if grant else {}
         if grant is None or not more:
             return Known(request, fetched, reading)
-        readable = lent_for(grant, more)
+        refused = any(seen.why == "token_refused" for seen in fetched.values())  # not tried a second time (F4)
+        readable = [] if refused else lent_for(grant, more)
         fetched |= dict.fromkeys(more.keys() - readable, DENIED)
         if readable:
             fetched |= self._reader.fetch(grant, {name: name for name in readable}, deadline)
