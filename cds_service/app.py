@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from wsgiref.types import WSGIApplication
@@ -15,7 +16,7 @@ import msgspec
 from cds_service.adapters.client_auth import ClientAuthenticator
 from cds_service.adapters.client_files import load_clients
 from cds_service.adapters.fhir_http import HttpFhirReader
-from cds_service.adapters.guarded_http import GuardedHttp, OutboundFailure, egress_to_fhir
+from cds_service.adapters.guarded_http import GuardedHttp, server_states
 from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
 from cds_service.adapters.memory import MemoryStore
 from cds_service.adapters.policy_files import Configuration, load_configuration
@@ -23,9 +24,9 @@ from cds_service.adapters.secret_files import load_or_make_key, load_readers
 from cds_service.adapters.system import SystemClock, new_id
 from cds_service.cds_hooks.services import SERVICES
 from cds_service.clients import ClientProfile
-from cds_service.errors import NotFound
+from cds_service.errors import NotFound, StoreUnavailable
 from cds_service.policy.page import page
-from cds_service.ports import Caller, FhirReader, Store
+from cds_service.ports import Caller, FhirReader, PrefetchSeen, Store
 from cds_service.settings import Settings
 from cds_service.use_cases.check_client import Report, check_client
 from cds_service.use_cases.decide import Addresses, Rules, prepare
@@ -216,8 +217,20 @@ def client_report(settings: Settings, ident: str) -> Report:
         profile,
         keys=KeyRing(GuardedKeyFetch(http, clock), clock),
         urls={service.hook: f"{settings.public_url}/cds-services/{service.id}" for service in SERVICES},
-        servers={base: _seen(http, clock, profile, base) for base in profile.fhir_servers},
+        servers=server_states(http, profile, clock.monotonic() + 5),
+        seen=_prefetch_seen(settings, profile, clock),
     )
+
+
+def _prefetch_seen(settings: Settings, profile: ClientProfile, clock: SystemClock) -> PrefetchSeen | None:
+    """What the client prefetched in the last week; None where that cannot be known: its set-up is checked anyway."""
+    if settings.in_memory:
+        return None
+    store = open_store(settings)
+    try:
+        return store.prefetch_seen(profile.id, clock.now() - timedelta(days=7))
+    except StoreUnavailable:
+        return None
 
 
 def _client(settings: Settings, ident: str) -> ClientProfile:
@@ -227,12 +240,3 @@ def _client(settings: Settings, ident: str) -> ClientProfile:
             return profile
     known = ", ".join(sorted(profile.id for profile in clients.values())) or "none"
     raise NotFound(f"no client with this id in {settings.clients_dir}; there are: {known}")
-
-
-def _seen(http: GuardedHttp, clock: SystemClock, profile: ClientProfile, base: str) -> str:
-    url = f"{base.removesuffix('/')}/metadata"
-    try:
-        http.get(url, egress_to_fhir(profile, base), clock.monotonic() + 5, {"Accept": "application/fhir+json"})
-    except OutboundFailure as failure:
-        return failure.reason
-    return "answers"

@@ -90,6 +90,14 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     determinations: Sequence[tuple[str, bytes]] = ()  # (id, document); the id is the coverage-assertion-id's own
     cards: Sequence[tuple[str, str, str]] = ()  # (card uuid, rule, acknowledgement key)
     outcome: str = "full"  # full | partial | technical | refused | quiet
+    prefetched: Sequence[str] = ()  # names of the prefetch keys that were sent, see cds_hooks.prefetch.sent_keys
+
+
+class PrefetchSeen(msgspec.Struct, frozen=True):
+    """Which prefetch keys one client sent lately: in how many of ``calls`` each was present."""
+
+    calls: int
+    keys: Mapping[str, int]
 
 
 class Recalled(msgspec.Struct, frozen=True):
@@ -141,6 +149,10 @@ class Store(Protocol):
 
     def feedback_report(self, since: datetime) -> Sequence[FeedbackCount]:
         """Feedback received since then, counted; by rule, outcome and reason in this order."""
+        ...
+
+    def prefetch_seen(self, client: str, since: datetime) -> PrefetchSeen:
+        """What this client prefetched in its latest calls since then, 1,000 at most."""
         ...
 
     def determination(self, ident: str) -> bytes | None:

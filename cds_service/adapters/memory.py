@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from cds_service.ports import Authorization, FeedbackCount, FeedbackEntry, Invocation, Recalled
+from cds_service.ports import Authorization, FeedbackCount, FeedbackEntry, Invocation, PrefetchSeen, Recalled
 
 
 class MemoryStore:
     """``ports.Store`` in dictionaries, behind one lock; held to the same contract suite as the SQL store.
 
-    It remembers at least the latest ``calls`` calls, never more than twice as many: a process that runs for days must not fill its memory with them.
+    It remembers at least the latest ``calls`` calls and never more than twice as many: a process that runs for days
+    must not fill its memory with them.
     """
 
     def __init__(self, calls: int = 1000) -> None:
@@ -116,6 +117,13 @@ class MemoryStore:
                 if kept.received >= since
             )
         return tuple(FeedbackCount(*group, count) for group, count in sorted(counts.items()))
+
+    def prefetch_seen(self, client: str, since: datetime) -> PrefetchSeen:
+        """See ``ports.Store``."""
+        with self._lock:
+            calls = [call for call in self._invocations if call.client == client and call.received >= since]
+        latest = sorted(calls, key=lambda call: call.received)[-1000:]
+        return PrefetchSeen(len(latest), Counter(key for call in latest for key in call.prefetched))
 
     def determination(self, ident: str) -> bytes | None:
         """See ``ports.Store``."""

@@ -40,6 +40,8 @@ _TEMPLATES: Mapping[str, tuple[str, str]] = {
         )
     },
 }
+_KEY = re.compile(r"[A-Za-z][A-Za-z_-]{0,61}[0-9]{0,2}")  # a longer number might be somebody's
+_MOST_OTHERS = 16
 WANTED: Mapping[str, str] = {key: kind for key, (kind, _) in _TEMPLATES.items()}
 
 
@@ -57,6 +59,19 @@ def templates(observation_codes: Iterable[Code] = ()) -> Mapping[str, str]:
     if codes:
         published["observations"] += "&code=" + ",".join(f"{code.system}|{code.code}" for code in codes)
     return published
+
+
+def sent_keys(request: HookRequest) -> tuple[str, ...]:
+    """Names of the prefetch keys that were sent, null ones included: what ``check-client`` tells of a site.
+
+    Names of ours, and a few others that look like names: what else a client writes there may be anything, PHI too.
+    """
+    sent = request.prefetch.keys()
+    if sent <= WANTED.keys():
+        return tuple(sent)
+    ours = tuple(key for key in WANTED if key in sent)
+    others = sorted(key for key in sent if key not in WANTED and _KEY.fullmatch(key))
+    return ours + tuple(others[:_MOST_OTHERS])
 
 
 def by_own_key(request: HookRequest, aliases: Mapping[str, str]) -> Mapping[str, object]:

@@ -12,7 +12,7 @@ import msgspec
 
 from cds_service.cds_hooks.prefetch import WANTED, readable_types
 from cds_service.clients import ClientProfile
-from cds_service.ports import KeyInspector, KeySetReport, PublishedKey
+from cds_service.ports import KeyInspector, KeySetReport, PrefetchSeen, PublishedKey
 
 LEVELS = ("ok", "note", "problem")
 _CRD_SECONDS = 5  # cds-hooks-crd 106
@@ -87,7 +87,7 @@ def check_client(
     keys: KeyInspector,
     urls: Mapping[str, str],
     servers: Mapping[str, str] | None = None,
-    seen: Mapping[str, int] | None = None,
+    seen: PrefetchSeen | None = None,
 ) -> Report:
     """Look at one client's set-up.
 
@@ -96,8 +96,7 @@ def check_client(
         keys: looks at its key set now.
         urls: hook -> the public URL of our service for it, as clients must send it in ``aud``.
         servers: FHIR base -> ``answers``, or the reason word of why not; None when nobody looked.
-        seen: prefetch key -> in how many of its recent calls it was present (keys unknown to us included); None when
-            nothing is known yet.
+        seen: the prefetch keys of its latest calls, keys unknown to us included; None when nobody looked.
     """
     parts = (
         _registration(profile),
@@ -216,17 +215,20 @@ def _scopes(profile: ClientProfile) -> Iterator[Finding]:
         yield Finding("ok", "scopes", "they cover everything that this service reads")
 
 
-def _prefetch(profile: ClientProfile, seen: Mapping[str, int] | None) -> Iterator[Finding]:
+def _prefetch(profile: ClientProfile, seen: PrefetchSeen | None) -> Iterator[Finding]:
     if profile.prefetch_aliases:
         pairs = [f"{theirs} is read as {ours}" for theirs, ours in profile.prefetch_aliases.items()]
         yield Finding("note", "prefetch", _list(pairs))
-    if not seen:
-        text = f"no call of this client is known yet; it should send {_list(WANTED)}"
-        yield Finding("note", "prefetch", text)
+    if seen is None or not seen.calls:
+        known = "no answered call lately" if seen else "past calls are not on record, or the store cannot be read"
+        yield Finding("note", "prefetch", f"{known}; it should send {_list(WANTED)}")
         return
-    ours = {profile.prefetch_aliases.get(key, key) for key, count in seen.items() if count}
-    missing = [key for key in WANTED if key not in ours]
-    unknown = [key for key in seen if profile.prefetch_aliases.get(key, key) not in WANTED]
+    counts: Counter[str] = Counter()
+    for key, count in seen.keys.items():
+        counts[profile.prefetch_aliases.get(key, key)] += count
+    missing = [key for key in WANTED if not counts[key]]
+    unknown = [key for key in counts if key not in WANTED]
+    yield Finding("ok", "prefetch", f"{len(WANTED) - len(missing)} of {len(WANTED)} keys in {seen.calls} latest calls")
     if "coverage" in missing:
         yield Finding(
             "problem",
@@ -237,8 +239,10 @@ def _prefetch(profile: ClientProfile, seen: Mapping[str, int] | None) -> Iterato
         yield Finding(
             "note", "prefetch", f"never sent lately: {_list(missing)}; each is read from the FHIR server instead"
         )
-    else:
-        yield Finding("ok", "prefetch", "every key was sent lately")
+    # order-dispatch has no encounter to send: it is not expected of every call.
+    seldom = [f"{key} ({counts[key]})" for key in WANTED if 0 < counts[key] < seen.calls and key != "encounter"]
+    if seldom:
+        yield Finding("note", "prefetch", f"sent in some of {seen.calls} calls only: {_list(seldom)}")
     if unknown:
         text = f"not known here: {_list(unknown)}; if one of them is a renamed key of ours, add it to prefetch_aliases"
         yield Finding("note" if not missing else "problem", "prefetch", text)

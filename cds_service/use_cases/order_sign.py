@@ -16,7 +16,7 @@ import msgspec
 
 from cds_service.cds_hooks.answers import coverage_usable, technical_answer
 from cds_service.cds_hooks.drafts import Draft
-from cds_service.cds_hooks.prefetch import WANTED, outstanding
+from cds_service.cds_hooks.prefetch import WANTED, outstanding, sent_keys
 from cds_service.cds_hooks.request import HookRequest, parse_request
 from cds_service.cds_hooks.response import NOTHING, HookResponse, compose
 from cds_service.cds_hooks.services import find_service
@@ -250,6 +250,7 @@ class OrderSign:
             determinations=said.determinations,
             cards=tuple((card.uuid, card.rule, card.quiet_key) for card in said.response.cards),
             outcome=said.outcome,
+            prefetched=sent_keys(request),
         )
 
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import alembic.command
 import alembic.op
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from cds_service.adapters.sql import migrate as migrations
 from cds_service.adapters.sql.database import parse_url
 from cds_service.adapters.sql.migrate import migrate, scripts
 from cds_service.adapters.sql.store import SqlStore
 from cds_service.adapters.sql.tables import HEAD, METADATA
 from cds_service.errors import StoreUnavailable
+from cds_service.ports import PrefetchSeen
 from tests.support.child import child
 from tests.support.postgres import PostgresServer
 from tests.support.stores import a_call
@@ -129,6 +135,31 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str, monkeypatc
         assert sa.inspect(connection).get_table_names() == []
     monkeypatch.undo()
     assert migrate(empty_url) == HEAD
+
+
+def test_a_store_of_the_release_before_is_brought_on_with_what_it_holds(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "HEAD", "0001")
+    monkeypatch.setattr(alembic.command, "upgrade", partial(_upgrade_to, alembic.command.upgrade, "0001"))
+    assert migrate(empty_url) == "0001"
+    monkeypatch.undo()
+    with connected(empty_url) as connection, connection.begin():
+        columns = "id, client, service, hook, hook_instance, received, request_digest, policy_digest, patient_key"
+        values = "'i', 'epic-test', 's', 'h', 'instance', 1, 'd', 'p', 'k'"
+        kept = f"INSERT INTO invocation ({columns}, status, outcome, response) VALUES ({values}, 200, 'full', :kept)"
+        connection.execute(sa.text(kept), {"kept": b"kept"})
+    assert migrate(empty_url) == HEAD
+    store = SqlStore(empty_url)
+    assert [found.response for found in store.recall("epic-test", None, "instance", "d")] == [b"kept"]
+    assert store.record(a_call(prefetched=("patient",))) is None
+    assert store.prefetch_seen("epic-test", datetime(1970, 1, 1, tzinfo=UTC)) == PrefetchSeen(1, {"patient": 1})
+    store.close()
+
+
+def _upgrade_to(upgrade: Callable[..., None], revision: str, configuration: Config, newest: str) -> None:
+    assert newest == "head"
+    upgrade(configuration, revision)
 
 
 def test_a_folder_that_is_not_there_is_unreachable(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from cds_service.ports import FeedbackCount, FeedbackEntry, Invocation, Recalled, Store
+from cds_service.ports import FeedbackCount, FeedbackEntry, Invocation, PrefetchSeen, Recalled, Store
 from tests.support.stores import COVERAGE, DOSE, NOON, a_call, an_authorization, overridden
 
 DAY = timedelta(days=1)
@@ -115,6 +115,27 @@ def test_bad_input_34_of_twenty_threads_with_one_jti_one_is_kept(store: Store) -
     assert len(kept) == 1
     assert {outcome.response for outcome in outcomes if outcome is not None} == {kept[0].response}
     assert [call for call in calls if store.determination(call.determinations[0][0]) is not None] == kept
+
+
+# ---- what a client prefetches (check-client) ----
+
+
+def test_prefetched_keys_are_counted_per_client_and_lately(store: Store) -> None:
+    store.record(a_call(prefetched=("patient", "coverage", "cov-2")))
+    store.record(a_call(prefetched=("patient",), received=NOON + DAY))
+    store.record(a_call(received=NOON + DAY))  # a call that sent none
+    store.record(a_call(prefetched=("devices",), client="cerner-test"))
+    store.record(a_call(prefetched=("devices",), received=NOON - DAY))
+    assert store.prefetch_seen("epic-test", NOON) == PrefetchSeen(3, {"patient": 2, "coverage": 1, "cov-2": 1})
+    assert store.prefetch_seen("epic-test", NOON + 2 * DAY) == PrefetchSeen(0, {})
+    assert store.prefetch_seen("nobody", NOON) == PrefetchSeen(0, {})
+
+
+def test_only_the_latest_thousand_calls_tell_how_a_client_prefetches(store: Store) -> None:
+    store.record(a_call(prefetched=("devices",), received=NOON))
+    for number in range(1000):
+        store.record(a_call(prefetched=("patient",), received=NOON + timedelta(seconds=number + 1)))
+    assert store.prefetch_seen("epic-test", NOON) == PrefetchSeen(1000, {"patient": 1000})
 
 
 # ---- determinations and cards ----

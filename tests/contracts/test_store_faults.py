@@ -50,6 +50,7 @@ def every_method(store: SqlStore) -> list[Callable[[], Any]]:
         lambda: store.save_feedback("epic-test", "s", [overridden("card")], NOON),
         lambda: store.feedback_report(NOON),
         lambda: store.determination("d"),
+        lambda: store.prefetch_seen("epic-test", NOON),
         lambda: store.note_access("reader", "read", "d", NOON),
         lambda: store.erase("invocation", NOON, 1),
     ]

@@ -1,7 +1,7 @@
 """The statements of the hook path, one per database and direction, and nothing between them and the driver.
 
 ``recall`` is one SELECT. ``record`` is one INSERT, whatever belongs to the call: SQLite spreads it over the tables by
-a trigger (migration 0001), PostgreSQL by a WITH. One statement is one transaction and one round trip, and the file
+a trigger (migration 0002), PostgreSQL by a WITH. One statement is one transaction and one round trip, and the file
 stays locked for no longer than SQLite itself needs (see ``database``). SQLAlchemy's statement machinery would cost as
 much CPU as the database itself, so the text is constant and the driver is called directly.
 """
@@ -38,17 +38,18 @@ SELECT seq, 'hookInstance', id, request_digest, service, response, status, outco
 # hook_call is a view that exists to be inserted into: its trigger cuts ``documents`` at ``places``.
 _RECORD_SQLITE = """
 INSERT INTO hook_call (id, client, service, hook, hook_instance, jti, jti_expires, received, request_digest,
-  policy_digest, patient_key, status, outcome, response, documents, places, cards)
+  policy_digest, patient_key, status, outcome, response, prefetched, documents, places, cards)
 VALUES (:id, :client, :service, :hook, :hook_instance, :jti, :jti_expires, :received, :request_digest,
-  :policy_digest, :patient_key, :status, :outcome, :response, :documents, :places, :cards)
+  :policy_digest, :patient_key, :status, :outcome, :response, :prefetched, :documents, :places, :cards)
 """
 
 _RECORD_POSTGRES = """
 WITH kept AS (
   INSERT INTO invocation (id, client, service, hook, hook_instance, jti, jti_expires, received, request_digest,
-    policy_digest, patient_key, status, outcome, response)
+    policy_digest, patient_key, status, outcome, response, prefetched)
   VALUES (%(id)s, %(client)s, %(service)s, %(hook)s, %(hook_instance)s, %(jti)s, %(jti_expires)s, %(received)s,
-    %(request_digest)s, %(policy_digest)s, %(patient_key)s, %(status)s, %(outcome)s, %(response)s)
+    %(request_digest)s, %(policy_digest)s, %(patient_key)s, %(status)s, %(outcome)s, %(response)s,
+    %(prefetched)s)
   RETURNING seq
 ), determinations AS (
   INSERT INTO determination (invocation, id, document)
@@ -65,7 +66,7 @@ class HookCalls:
     """Remembers answered hook calls."""
 
     def __init__(self, database: Database) -> None:
-        """``database`` holds migration 0001 or later."""
+        """``database`` holds migration 0002 or later."""
         self._database = database
         self._recall = _RECALL_SQLITE if database.sqlite else _RECALL_POSTGRES
         self._record = _RECORD_SQLITE if database.sqlite else _RECORD_POSTGRES
@@ -160,6 +161,7 @@ def _columns(invocation: Invocation) -> dict[str, object]:
         "status": invocation.status,
         "outcome": invocation.outcome,
         "response": invocation.response,
+        "prefetched": " ".join(invocation.prefetched),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -12,10 +13,12 @@ from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.failures import Failure, unavailable
 from cds_service.adapters.sql.hook_calls import HookCalls
 from cds_service.adapters.sql.instants import microseconds
-from cds_service.adapters.sql.tables import ACCESS_EVENT, DETERMINATION, HEAD
-from cds_service.ports import Authorization, FeedbackCount, FeedbackEntry, Invocation, Recalled
+from cds_service.adapters.sql.tables import ACCESS_EVENT, DETERMINATION, HEAD, INVOCATION
+from cds_service.ports import Authorization, FeedbackCount, FeedbackEntry, Invocation, PrefetchSeen, Recalled
 
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
+
+_LATEST = 1000  # calls that tell how a client prefetches
 
 
 class SqlStore:
@@ -64,6 +67,21 @@ class SqlStore:
     def feedback_report(self, since: datetime) -> Sequence[FeedbackCount]:
         """See ``ports.Store``."""
         return self._database.read(lambda session: feedback.report(session, since))
+
+    def prefetch_seen(self, client: str, since: datetime) -> PrefetchSeen:
+        """See ``ports.Store``."""
+        query = (
+            sa.select(INVOCATION.c.prefetched)
+            .where(
+                INVOCATION.c.client == client,
+                INVOCATION.c.received >= microseconds(since),
+                INVOCATION.c.prefetched.is_not(None),
+            )
+            .order_by(INVOCATION.c.received.desc())
+            .limit(_LATEST)
+        )
+        sent = self._database.read(lambda session: session.execute(query).scalars().all())
+        return PrefetchSeen(len(sent), Counter(key for keys in sent for key in keys.split()))
 
     def determination(self, ident: str) -> bytes | None:
         """See ``ports.Store``."""

@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0001"  # the newest migration
+HEAD = "0002"  # the newest migration
 
 METADATA = MetaData(
     naming_convention={
@@ -52,6 +52,7 @@ INVOCATION = Table(
     Column("status", SmallInteger, nullable=False),
     Column("outcome", String, nullable=False),
     Column("response", LargeBinary, nullable=False),
+    Column("prefetched", Text),  # key names between blanks; NULL where it was not noted
     # Unique where a jti is there: both databases take NULLs as different from each other.
     Index("uq_invocation_client_jti", "client", "jti", unique=True),
     Index("ix_invocation_replay", "client", "hook_instance", "request_digest"),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cds_service.cds_hooks.prefetch import WANTED, by_own_key, outstanding, readable_types, templates
+from cds_service.cds_hooks.prefetch import WANTED, by_own_key, outstanding, readable_types, sent_keys, templates
 from cds_service.cds_hooks.request import parse_request
 from cds_service.cds_hooks.services import ORDER_SIGN
 from cds_service.domain.record import Code
@@ -52,6 +52,24 @@ def test_crd_037_absent_keys_are_asked_and_null_ones_are_not():
     assert ask.queries["conditions"] == "Condition?patient=pat-1"
     assert ask.queries["encounter"] == "Encounter/enc-1"
     assert ask.denied == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("prefetch", "kept"),
+    [
+        (ABSENT, ()),
+        ({"coverage": None, "patient": {}}, ("coverage", "patient")),
+        ({"cov": {}, "item1": {}, "patient": {}}, ("patient", "cov", "item1")),  # what an alias may be needed for
+        # A key that is no plain name may hold anything: it is not written down.
+        ({"patient": {}, "Example Sample, born 1950": {}, "mrn-123456": {}, "": {}, "a b": {}}, ("patient",)),
+        (
+            {**{f"k{chr(97 + number)}": {} for number in range(26)}, "x" * 65: {}},
+            tuple(f"k{c}" for c in "abcdefghijklmnop"),
+        ),
+    ],
+)
+def test_only_plain_names_of_prefetch_keys_are_written_down(prefetch, kept):
+    assert sent_keys(request(prefetch=prefetch)) == kept
 
 
 def test_nothing_is_asked_without_server_or_token():

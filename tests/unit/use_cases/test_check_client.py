@@ -15,7 +15,7 @@ from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
 from cds_service.adapters.system import SystemClock
 from cds_service.cds_hooks.prefetch import WANTED
 from cds_service.clients import ClientProfile
-from cds_service.ports import KeySetReport, PublishedKey
+from cds_service.ports import KeySetReport, PrefetchSeen, PublishedKey
 from cds_service.use_cases.check_client import Finding, Report, check_client
 from tests.support.fault_server import Authority, FaultServer, closed_port, new_authority, redirect, reply, reply_json
 from tests.support.hook_tokens import ISSUER, ec, key_set, public, rsa
@@ -45,8 +45,14 @@ class Seen:
         return self.report
 
 
+def sent(calls: int, **changes: int) -> PrefetchSeen:
+    """``calls`` calls with every key of ours, but for the keys named."""
+    counts = dict.fromkeys(WANTED, calls) | changes
+    return PrefetchSeen(calls, {key: count for key, count in counts.items() if count})
+
+
 def look(profile: ClientProfile = GOOD, keys: KeySetReport = READ, **more: object) -> Report:
-    settings = {"servers": {"https://ehr.example.org/fhir": "answers"}, "seen": dict.fromkeys(WANTED, 5), **more}
+    settings = {"servers": {"https://ehr.example.org/fhir": "answers"}, "seen": sent(5), **more}
     return check_client(profile, keys=Seen(keys), urls=URLS, **settings)
 
 
@@ -98,8 +104,9 @@ def change(**changes: object) -> ClientProfile:
             lambda: look(change(scopes=("patient/Patient.read",))),
             "scopes: the token cannot read Encounter, Coverage, Condition",
         ),
-        (lambda: look(seen={"patient": 3}), "prefetch: coverage was never sent"),
-        (lambda: look(seen={**dict.fromkeys(WANTED, 1), "coverage": 0, "cov": 4}), "prefetch: not known here: cov"),
+        (lambda: look(seen=PrefetchSeen(3, {"patient": 3})), "prefetch: coverage was never sent"),
+        (lambda: look(seen=PrefetchSeen(3, {})), "prefetch: coverage was never sent"),
+        (lambda: look(seen=sent(4, coverage=0, cov=4)), "prefetch: not known here: cov"),
         (
             lambda: look(change(system_actions=("ServiceRequest",))),
             "no system action on MedicationRequest, DeviceRequest and fallback_card is false",
@@ -130,13 +137,14 @@ def test_each_broken_set_up_is_named(report: object, words: str) -> None:
             "cannot read DeviceUseStatement",
         ),
         (lambda: look(change(scopes=("patient/*.read",))), "they cover everything"),
-        (lambda: look(seen=None), "no call of this client is known yet"),
+        (lambda: look(seen=None), "past calls are not on record, or the store cannot be read"),
+        (lambda: look(seen=PrefetchSeen(0, {})), "no answered call lately; it should send patient"),
+        (lambda: look(seen=sent(7)), f"{len(WANTED)} of {len(WANTED)} keys in 7 latest calls"),
+        (lambda: look(seen=sent(7, devices=0)), "never sent lately: devices; each is read from the FHIR server"),
+        (lambda: look(seen=sent(7, devices=2, encounter=3)), "sent in some of 7 calls only: devices (2)\n"),
         (
-            lambda: look(
-                change(prefetch_aliases={"cov": "coverage"}),
-                seen={**dict.fromkeys(set(WANTED) - {"coverage"}, 1), "cov": 1},
-            ),
-            "every key was sent lately",
+            lambda: look(change(prefetch_aliases={"cov": "coverage"}), seen=sent(5, coverage=2, cov=3)),
+            f"{len(WANTED)} of {len(WANTED)} keys in 5 latest calls\n",
         ),
         (
             lambda: look(change(system_actions=("ServiceRequest",), fallback_card=True)),
