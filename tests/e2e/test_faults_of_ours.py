@@ -1,0 +1,159 @@
+"""Our own parts fail: database, clock, load. The order is never blocked and nothing is asserted that was not kept."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cds_service.adapters.sql.store import SqlStore
+from cds_service.ports import Fetched
+from cds_service.web.call_note import queued
+from tests.support.child import child
+from tests.support.e2e_patient import call, chart, coverage
+from tests.support.e2e_service import VERSIONS, Answer, Service, Told, running
+from tests.support.e2e_ehr import TOKEN
+
+Start = Callable[..., Service]
+HOUR, YEAR = 3600, 365 * 86_400
+LENT = {
+    "fhirServer": "https://ehr.example.org/fhir",
+    "fhirAuthorization": {
+        "access_token": TOKEN,
+        "token_type": "Bearer",
+        "expires_in": 300,
+        "scope": "user/*.read",
+        "subject": "cds",
+    },
+}
+
+
+def is_technical(answer: Answer, version: str) -> bool:
+    """Whether it says of the order that nothing can be said."""
+    answer.check()
+    covered = answer.information()["covered"]
+    return covered == ("indeterminate" if version == "2.2" else "conditional") and not answer.cards
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_reliability_fault_18_a_full_disk(start: Start, database: Path, version: str) -> None:
+    """SQLite's own refusal to grow; when there is room again, all is as before."""
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            "CREATE TRIGGER no_room BEFORE INSERT ON invocation BEGIN SELECT RAISE(FAIL, 'no room'); END"
+        )
+    service = start()
+    body = call()
+    assert is_technical(service.post(body, version), version)
+    with sqlite3.connect(database) as connection:
+        connection.execute("DROP TRIGGER no_room")
+    answer = service.post(body, version).check()
+    assert answer.information()["covered"] == "covered"
+    assert service.last()["replayed"] is False  # the technical answer was not kept, so it is not repeated
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_reliability_fault_19_locked_by_another_process(start: Start, database: Path, version: str) -> None:
+    service = start()
+    with child("hold_lock", str(database)) as other:
+        assert other.line() == "locked"
+        began = time.monotonic()
+        answer = service.post(call(), version)
+        took = time.monotonic() - began
+        other.go()
+        assert other.line() == "released"
+    assert is_technical(answer, version)
+    assert took < 4.3
+    assert service.post(call(), version).check().information()["covered"] == "covered"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_reliability_fault_21_no_database_at_boot(migrated: Path, tmp_path: Path, version: str) -> None:
+    """The process stays up, says so at /readyz, answers without asserting, and recovers by itself."""
+    database = tmp_path / "not-yet" / "store.sqlite3"
+    with running(database) as service:
+        assert service.get("/readyz").status == 503
+        assert service.get("/livez").status == 200
+        assert is_technical(service.post(call(), version), version)
+        database.parent.mkdir()
+        shutil.copy(migrated, database)
+        assert service.get("/readyz").status == 200
+        assert service.post(call(), version).check().information()["covered"] == "covered"
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR, 10 * YEAR], ids=["+1 h", "-1 h", "+10 y"])
+def test_reliability_fault_22_wall_clock_jumps_within_a_call(start: Start, jump: int) -> None:
+    """Deadlines are steady; the answer is of the day on which the call began."""
+    held = chart()
+    del held["questionnaireResponses"]
+    forms = chart()["questionnaireResponses"]
+
+    def jumps(_key: str, _query: str) -> Fetched:
+        service.clock.at += jump
+        return Fetched("complete", tuple(forms))
+
+    service = start(reader=Told(jumps))
+    began = time.monotonic()
+    answer = service.post(call(held=held, **LENT)).check()
+    assert time.monotonic() - began < 1
+    assert answer.information()["date"] == "2026-03-02"
+    assert answer.information()["pa-needed"] == "auth-needed"
+    assert "doc-needed" not in answer.information()
+
+
+@pytest.mark.parametrize(("jump", "status"), [(HOUR, 401), (-HOUR, 401), (10 * YEAR, 401), (59, 200), (-59, 200)])
+def test_reliability_fault_22_tokens_follow_the_wall_clock(service: Service, jump: int, status: int) -> None:
+    body, token = call(), service.token()
+    service.clock.at += jump
+    assert service.send("/cds-services/order-sign", body, token).status == status
+
+
+def test_reliability_fault_22_the_day_of_the_answer_follows_the_wall_clock(service: Service) -> None:
+    """Ten years on neither the membership nor the attestation is current."""
+    service.clock.at += 10 * YEAR
+    answer = service.post(call(held=chart(coverage=[coverage(period={"start": "2026-01-01"})]))).check()
+    assert answer.information()["date"].startswith("2036-")
+    assert answer.information()["doc-needed"] == "clinical"
+
+
+def test_reliability_fault_30_a_call_that_waited_too_long_is_shed(service: Service) -> None:
+    """Newest first: who has waited beyond the bound will not be read any more; the next one is answered."""
+    queued.at = time.monotonic() - 1.5
+    try:
+        shed = service.post(call())
+    finally:
+        del queued.at
+    assert shed.status == 503
+    assert shed.headers["Retry-After"]
+    assert shed.json["issue"][0]["code"] == "throttled"
+    assert service.last()["outcome"] == "shed"
+    assert service.post(call()).status == 200
+
+
+def test_reliability_2_1_time_in_the_queue_counts_to_the_deadline(start: Start) -> None:
+    """0.9 s were spent waiting for a thread: the EHR gets what is left of 4 s."""
+    seen: list[float] = []
+
+    class Reader(Told):
+        def fetch(self, grant: Any, queries: Any, deadline: float) -> Any:
+            seen.append(deadline - time.monotonic())
+            return super().fetch(grant, queries, deadline)
+
+    service = start(reader=Reader(lambda _key, _query: Fetched("complete")))
+    held = chart()
+    del held["observations"]
+    queued.at = time.monotonic() - 0.9
+    try:
+        assert service.post(call(held=held, **LENT)).status == 200
+    finally:
+        del queued.at
+    assert 2.2 < seen[0] < 2.5
+
+
+def test_the_store_of_these_tests_is_the_real_one(service: Service) -> None:
+    assert isinstance(service.store, SqlStore)
