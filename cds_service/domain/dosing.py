@@ -70,7 +70,11 @@ def routes_alongside(orders: Iterable[Order]) -> frozenset[RouteGroup]:
     """Route groups of other orders that may count together with one of ``orders``."""
     found: set[RouteGroup] = set()
     for order in orders:
-        if order.route is not None and order.kind is OrderKind.DRUG:
+        if order.kind is not OrderKind.DRUG:
+            continue
+        if order.route is None or order.route is RouteGroup.INTRASPINAL:
+            found |= {RouteGroup.INTRASPINAL, *_UNSAID}  # an answer may tell which of them it is
+        else:
             found.add(order.route)
             if order.route in _UNSAID:
                 found.add(RouteGroup.INTRASPINAL)

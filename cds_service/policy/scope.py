@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import msgspec
 
+from cds_service.domain.determination import DoseAssessment, Program
 from cds_service.domain.order import Order, OrderKind
 from cds_service.domain.payer import Payer
 from cds_service.domain.record import Record
-from cds_service.domain.vocabulary import RouteGroup
+from cds_service.domain.vocabulary import RouteGroup, Vocabulary
+from cds_service.policy.case import Case
 from cds_service.policy.model import Guideline
 from cds_service.policy.plan import Plan
 from cds_service.policy.therapy import is_running
@@ -27,6 +31,7 @@ _OUT = ScopeResult(in_scope=False)
 _UNKNOWN = ScopeResult(in_scope=None)
 _ROUTE_MISSING = ScopeResult(in_scope=None, route_missing=True)
 _ACUTE_CARE = ScopeResult(in_scope=False, acute_care=True)
+_UNSAID = frozenset({None, RouteGroup.INTRASPINAL})  # an order that does not say by which route, or not exactly
 
 
 def scope_of(guideline: Guideline, payer: Payer, view: View) -> ScopeResult:
@@ -56,14 +61,19 @@ def _drug_scope(guideline: Guideline, order: Order, confirmed: str | None = None
     if order.route is None:
         if not named or not _could_be_neuraxial(guideline, order):
             return _OUT
-        if confirmed is None:
-            return _ROUTE_MISSING
-        return _IN if confirmed in {route.value for route in scope.routes} else _OUT
+        return _by_answer(guideline, confirmed)
     if order.route not in scope.routes:
         return _OUT
     if named:
         return _IN
     return _OUT if identified else _UNKNOWN
+
+
+def _by_answer(guideline: Guideline, confirmed: str | None) -> ScopeResult:
+    """What could go by several routes, by the one that was confirmed; asked for while none was."""
+    if confirmed is None:
+        return _ROUTE_MISSING
+    return _IN if confirmed in {route.value for route in guideline.scope.routes} else _OUT
 
 
 def _could_be_neuraxial(guideline: Guideline, order: Order) -> bool:
@@ -79,9 +89,27 @@ def _could_be_neuraxial(guideline: Guideline, order: Order) -> bool:
     return order.pump_like or any(part.concentration is not None for part in solution.drugs())
 
 
+def with_confirmed_route(
+    guideline: Guideline, vocabulary: Vocabulary, order: Order, record: Record, as_of: date
+) -> Order:
+    """``order`` by the route that was confirmed, where itself it does not say which (analysis trap 7).
+
+    An answer never makes a tablet neuraxial, and never overrules a route that the order states.
+    """
+    if order.kind is not OrderKind.DRUG or order.route not in _UNSAID:
+        return order
+    plan: Plan = guideline.plan
+    case = Case(order, Program.UNKNOWN, DoseAssessment(()), record)
+    confirmed = _confirmed_route(guideline, View(case, as_of, vocabulary, plan.codes, plan.facts))
+    routes = {route.value: route for route in guideline.scope.routes}
+    if confirmed not in routes or _drug_scope(guideline, order, confirmed).in_scope is not True:
+        return order
+    return msgspec.structs.replace(order, route=routes[confirmed], route_unclear=False)
+
+
 def _confirmed_route(guideline: Guideline, view: View) -> str | None:
-    """The counting answer to the question for the route."""
-    if not guideline.route_fact or view.case.order.route is not None:
+    """The counting answer to the question for the route, where the order leaves it open."""
+    if not guideline.route_fact or view.case.order.route not in _UNSAID:
         return None
     value = view.state(guideline.route_fact).value
     return value if isinstance(value, str) else None
@@ -97,7 +125,7 @@ def _companion_scope(guideline: Guideline, plan: Plan, view: View) -> ScopeResul
         return _OUT
     if _drug_beside(guideline, view.case.companions) or (generic and _therapy_runs(guideline, view)):
         return _IN
-    return _UNKNOWN if generic else _OUT
+    return _by_answer(guideline, _confirmed_route(guideline, view)) if generic else _OUT
 
 
 def _drug_beside(guideline: Guideline, companions: tuple[Order, ...]) -> bool:

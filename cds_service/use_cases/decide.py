@@ -33,6 +33,7 @@ from cds_service.policy.case import Case
 from cds_service.policy.document import document
 from cds_service.policy.evaluate import determine
 from cds_service.policy.model import Guideline
+from cds_service.policy.scope import with_confirmed_route
 
 LOINC = "http://loinc.org"
 _encode = msgspec.json.Encoder().encode
@@ -165,21 +166,17 @@ def judge(
     rules: Rules, reading: Reading, as_of: date, authorizations: Sequence[Authorization] = ()
 ) -> Mapping[str, Judged]:
     """Hold every draft order against the guideline that speaks of it; the first one where several or none do."""
-    records: dict[str, Record] = {}
-    drafts = tuple(reading.orders.values())
+    known: dict[str, tuple[Record, Mapping[str, Order]]] = {}
     judged = {}
-    for source, order in reading.orders.items():
-        companions = tuple(other for other in drafts if other is not order) if len(drafts) > 1 else ()
+    for source in reading.orders:
         found: Judged | None = None
         for each in rules.guidelines:
             guideline = each.guideline
-            record = records.get(guideline.canonical)
-            if record is None:
-                record = records[guideline.canonical] = read_record(
-                    reading.chart,
-                    questionnaire=guideline.canonical,
-                    signature_required=rules.payer.electronic_signature,
-                )
+            if guideline.canonical not in known:
+                known[guideline.canonical] = _known(rules, guideline, reading, as_of)
+            record, orders = known[guideline.canonical]
+            order = orders[source]
+            companions = tuple(other for other in orders.values() if other is not order) if len(orders) > 1 else ()
             tried = _judge_one(rules, each, reading, order, companions, record, as_of, authorizations)
             if found is None or rank(tried) < rank(found):
                 found = tried
@@ -188,6 +185,17 @@ def judge(
         if found is not None:
             judged[source] = found
     return judged
+
+
+def _known(rules: Rules, guideline: Guideline, reading: Reading, as_of: date) -> tuple[Record, Mapping[str, Order]]:
+    """The record with the answers to one guideline's form, and the drafts by the routes that these confirm."""
+    record = read_record(
+        reading.chart, questionnaire=guideline.canonical, signature_required=rules.payer.electronic_signature
+    )
+    return record, {
+        source: with_confirmed_route(guideline, rules.vocabulary, order, record, as_of)
+        for source, order in reading.orders.items()
+    }
 
 
 def rank(judged: Judged) -> int:
