@@ -115,8 +115,9 @@ def advice_lines(texts: CardTexts, determination: OrderDetermination, order: Ord
     drugs = frozenset(part.name for part in solution.drugs() if part.name) if solution else frozenset()
     codes = dict.fromkeys(flag.code for flag in determination.flags)
     parts = [*texts.programs.get(determination.program, ())]
-    if drugs and determination.tier.tier in _TIER:
-        parts.append(" ".join([_TIER[determination.tier.tier], texts.regimens.get(drugs, "")]).rstrip())
+    line = " ".join([_TIER.get(determination.tier.tier, ""), texts.regimens.get(drugs, "")]).strip()
+    if drugs and line:
+        parts.append(line)
     parts += [note for drug in sorted(drugs) for note in texts.drug_notes.get(drug, ())]
     parts += _diagnosis(determination) + _billing(texts, determination, drugs)
     for code in codes:
@@ -142,7 +143,7 @@ def _billing(texts: CardTexts, determination: OrderDetermination, drugs: frozens
     if texts.compounded_code in determination.billing:
         return [*lines, texts.related] if texts.related else lines
     otherwise = [texts.commercial[drug] for drug in sorted(drugs) if drug in texts.commercial]
-    if drugs and not set(otherwise) & set(determination.billing):
+    if drugs and texts.compounded_code and not set(otherwise) & set(determination.billing):
         other = " and ".join(otherwise) or "the guideline lists no code"
         lines.append(f"Billing if the drug is compounded: {texts.compounded_code}; if it is not: {other}.")
     return lines

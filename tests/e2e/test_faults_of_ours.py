@@ -15,9 +15,9 @@ from cds_service.adapters.sql.store import SqlStore
 from cds_service.ports import Fetched
 from cds_service.web.call_note import queued
 from tests.support.child import child
+from tests.support.e2e_ehr import TOKEN
 from tests.support.e2e_patient import call, chart, coverage
 from tests.support.e2e_service import VERSIONS, Answer, Service, Told, running
-from tests.support.e2e_ehr import TOKEN
 
 Start = Callable[..., Service]
 HOUR, YEAR = 3600, 365 * 86_400

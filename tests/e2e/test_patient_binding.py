@@ -1,4 +1,4 @@
-"""Only the patient of the call is judged: a stranger's data is refused where it matters, and unseen where it does not."""
+"""Only the patient of the call is judged: a stranger's data is refused where it decides, and unseen elsewhere."""
 
 from __future__ import annotations
 
@@ -113,6 +113,12 @@ def running(rate: str) -> dict[str, Any]:
     return order(rate, id="running-1", status="active")
 
 
+def procedure(code: str, ident: str) -> dict[str, Any]:
+    """An operation that was done."""
+    done = patient.service_request(code)["code"]
+    return {"resourceType": "Procedure", "id": ident, "status": "completed", "code": done}
+
+
 # Key, and two very different things that may be true of the stranger; each would change the answer if it were ours.
 STRANGERS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("conditions", condition("D68.9", "cond-x"), condition("A41.9", "cond-y")),
@@ -129,8 +135,8 @@ STRANGERS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     (
         "procedures",
-        {"resourceType": "Procedure", "id": "p-x", "status": "completed", "code": patient.service_request("62362")["code"]},
-        {"resourceType": "Procedure", "id": "p-y", "status": "completed", "code": patient.service_request("62350")["code"]},
+        procedure("62362", "p-x"),
+        procedure("62350", "p-y"),
     ),
     (
         "serviceRequests",
@@ -238,10 +244,13 @@ def test_reliability_76_a_medication_held_in_any_way_is_the_same_medication(serv
     assert found[0] == found[1] == found[2]
 
 
+CIRCLE = {"resourceType": "Medication", "id": "a", "ingredient": [{"itemReference": {"reference": "#a"}}]}
+
+
 @pytest.mark.parametrize(
     "broken",
     [
-        {"contained": [{"resourceType": "Medication", "id": "a", "ingredient": [{"itemReference": {"reference": "#a"}}]}], "medicationReference": {"reference": "#a"}},
+        {"contained": [CIRCLE], "medicationReference": {"reference": "#a"}},
         {"medicationReference": {"reference": f"MedicationRequest/{patient.DRAFT}"}},
         {"medicationReference": {"reference": "../../admin"}},
         {"medicationReference": {"reference": "Medication/..%2f1"}},
@@ -258,8 +267,7 @@ def test_reliability_77_78_80_references_that_lead_nowhere_are_not_followed(
     reader = Told(lambda _key, _query: Fetched("failed", (), "server_error"))
     answer = start(reader=reader).post(call(order(**broken), **lent()))
     assert answer.status == 200
-    asked = [query for queries in reader.asked for query in queries.values()]
-    assert not [query for query in asked if query not in {"Medication/1"} or "evil" in str(broken)]
+    assert reader.asked == []
 
 
 @pytest.mark.parametrize("value", ["1e308", "-1", "0.0000001", "0"])

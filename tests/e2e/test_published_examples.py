@@ -23,6 +23,7 @@ PAYER = "Acme Health Plan"
 SERVER = "http://example.org/some-payer/fhir/crd"
 HOOK_INSTANCE = "0ce27236-cf79-5680-a12d-99351e7144b4"
 SCOPES = "Patient and Observation only: Coverage may not be asked for"
+UNSENT = "orders that are neither prefetched nor lent"
 ORDER_ID = "intrathecal-1"
 
 # file, service called, (status, actions, reason) in 2.0 and in 2.2
@@ -30,7 +31,7 @@ EXAMPLES = [
     ("cdshooks-library-order-sign-context-r4.json", "order-sign", (412, 0, "prefetch.coverage"), "a context alone"),
     ("cdshooks-library-order-select-context-r4.json", "order-select", (200, 0, "quiet"), "a context alone"),
     ("ig221-CRDServiceRequest.json", "order-sign", (200, 0, "quiet"), "mammography and oxygen: not our subject"),
-    ("ig221-CRDServiceRequest2.json", "order-dispatch", (412, 0, "context.dispatchedOrders"), "orders neither sent nor lent"),
+    ("ig221-CRDServiceRequest2.json", "order-dispatch", (412, 0, "context.dispatchedOrders"), UNSENT),
     ("ig221-CRDServiceRequest3.json", "order-sign", (412, 0, "prefetch.coverage"), SCOPES),
     ("ig221-CRDServiceRequest4.json", "order-sign", (400, 0, "hook"), "appointment-book: not a hook of ours"),
     ("ig221-CRDServiceRequest4.json", "appointment-book", (404, 0, ""), "appointment-book: not a service of ours"),
@@ -112,8 +113,11 @@ def with_intrathecal_order(shared_dir: Path, name: str) -> dict[str, Any]:
         subject = {"reference": (first.get("subject") or first["patient"])["reference"]}
     else:
         subject = {"reference": context["fulfillmentTasks"][0]["for"]["reference"]}
-    ours = patient.order(id=ORDER_ID, subject=subject, encounter={"reference": f"Encounter/{context['encounterId']}"} if "encounterId" in context else None)  # fmt: skip
-    ours = {name: value for name, value in ours.items() if value is not None}
+    ours = patient.order(id=ORDER_ID, subject=subject)
+    if "encounterId" in context:
+        ours["encounter"] = {"reference": f"Encounter/{context['encounterId']}"}
+    else:
+        del ours["encounter"]
     prefetch = body.setdefault("prefetch", {})
     if "draftOrders" in context:
         context["draftOrders"]["entry"] = [{"resource": ours}]

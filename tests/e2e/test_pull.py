@@ -235,7 +235,9 @@ def test_a_chart_that_holds_nothing_is_not_a_chart_that_could_not_be_read(start:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("fault", [reply(403), reply(500), hang(), reply(200, b"<html>")], ids=["403", "500", "silent", "html"])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault", [reply(403), reply(500), hang(), reply(200, b"<html>")], ids=["403", "500", "silent", "html"]
+)
 def test_decisions_4_coverage_that_cannot_be_read_is_412(start: Start, version: str, fault: Behaviour) -> None:
     with ehr_of(chart(), coverage=fault) as server:
         answered = pulling(start, server, deadline_seconds=1).post(pull(server), version)

@@ -43,7 +43,7 @@ def test_contract_the_stored_document_equals_evaluates(service: Service, version
 
 
 def test_contract_a_silent_answer_is_kept_as_well(service: Service) -> None:
-    """ "You said nothing" can be shown later too."""
+    """That nothing was said can be shown later too."""
     body = call(order(dosageInstruction=[patient.dosage(route="26643006")]))
     service.post(body)
     with sqlite3.connect(service.database) as connection:
