@@ -188,7 +188,7 @@ def _therapy(  # noqa: PLR0913 - one keyword per thing that the four resources s
     routes: tuple[Code, ...] = ()
     as_needed, schedule = False, ""
     for dosage in dosages:
-        here = codes(dosage.get("route"))
+        here = _routes(dosage.get("route"))
         routes = routes + here if routes else here
         if dosage.get("asNeededBoolean") is True or dosage.get("asNeededCodeableConcept"):
             as_needed = True
@@ -213,6 +213,16 @@ def _therapy(  # noqa: PLR0913 - one keyword per thing that the four resources s
         word(author.get("display") or author.get("reference")) if type(author) is dict else "",
         prior,
     )
+
+
+def _routes(concept: Any) -> tuple[Code, ...]:
+    """Codes of a route; without one of SNOMED CT its words as well, as a code without system for whole-text look-up."""
+    found = codes(concept)
+    for code in found:
+        if code.system == SNOMED:
+            return found
+    text = " ".join(label(concept).lower().split())
+    return (*found, Code("", text)) if text else found
 
 
 def _bounds(dosages: Iterable[Resource], authored: date | None) -> tuple[date | None, date | None]:

@@ -174,6 +174,25 @@ def test_interval(entry: dict[str, Any], start: str | None, stop: str | None) ->
     assert therapy.stop == (date.fromisoformat(stop) if stop else None)
 
 
+LOCAL = concept("urn:site", "15", "By mouth")
+
+
+@pytest.mark.parametrize(
+    ("route", "kept"),
+    [
+        (ORAL, (Code(SNOMED, "26643006"),)),  # a code of SNOMED CT says it all
+        ({"text": " Oral \n ROUTE"}, (Code("", "oral route"),)),
+        (LOCAL, (Code("urn:site", "15"), Code("", "by mouth"))),  # the site's own code tells only the site
+        ({**LOCAL, "text": "Oral"}, (Code("urn:site", "15"), Code("", "oral"))),
+        ({"text": ""}, ()),
+        ({"text": 7}, ()),
+        (["Oral"], ()),
+    ],
+)
+def test_a_route_in_words_is_kept_as_words(route: Any, kept: tuple[Code, ...]) -> None:
+    assert one(request(dosageInstruction=[{"route": route}])).routes == kept
+
+
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
