@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from cds_service.domain.vocabulary import RouteGroup, Vocabulary
 from cds_service.fhir.solutions import Resource, codes_of, members_of, text_of
 
+_WORDS = re.compile(r"[a-z]+")
+_DENIALS = frozenset({"not", "no", "non", "never", "except", "avoid", "without", "instead", "or"})
 NEURAXIAL = (RouteGroup.INTRATHECAL, RouteGroup.EPIDURAL, RouteGroup.INTRASPINAL)
 
 
@@ -51,7 +54,17 @@ def route_group(concept: Any, vocabulary: Vocabulary) -> RouteGroup | None:
     ]
     for word in words:
         if type(word) is str:
-            group = vocabulary.route_words.get(" ".join(word.lower().split()))
+            group = vocabulary.route_words.get(" ".join(word.lower().split())) or _named(word, vocabulary)
             if group is not None:
                 return group
     return None
+
+
+def _named(text: str, vocabulary: Vocabulary) -> RouteGroup | None:
+    """The one neuraxial route that a longer text names ("intrathecal via pump"); None beside another or a denial."""
+    words = _WORDS.findall(text.lower())
+    groups = {vocabulary.route_words[word] for word in words if word in vocabulary.route_words}
+    if len(groups) != 1 or not _DENIALS.isdisjoint(words):
+        return None
+    (group,) = groups
+    return group if group in NEURAXIAL else None

@@ -216,7 +216,14 @@ class TestRoute:
             (_route(text="  intrathecal  ROUTE "), RouteGroup.INTRATHECAL, False),
             (_route({"system": "urn:x", "code": "1", "display": "Epidural"}), RouteGroup.EPIDURAL, False),
             (_route(text="IT"), None, True),  # may be intratracheal
-            (_route(text="not intrathecal"), None, True),  # whole texts only
+            (_route(text="Intrathecal (implanted pump)"), RouteGroup.INTRATHECAL, False),
+            (_route({"system": "urn:x", "code": "1", "display": "Epidural, via catheter"}), RouteGroup.EPIDURAL, False),
+            (_route(text="not intrathecal"), None, True),
+            (_route(text="not for intrathecal use"), None, True),
+            (_route(text="intrathecal or intravenous"), None, True),
+            (_route(text="Intravenous, then intrathecal"), None, True),
+            (_route(text="IT via pump"), None, True),
+            (_route(text="oral via pump"), None, True),  # a longer text never puts an order out of scope
             (_route(_snomed("72607000"), _snomed("47625008")), None, True),  # two codes disagree
             (_route(_snomed("1")), None, True),
             ({}, None, True),
