@@ -97,11 +97,15 @@ def is_compounded(guideline: Guideline, parts: tuple[Part, ...], view: View) -> 
         return True
     fact = guideline.billing.compounded_fact
     answered = view.state(fact).value if fact else None
-    if answered in {"yes", "no"}:
-        return answered == "yes"
     part = parts[0]
     strengths = guideline.plan.strengths.get(part.name or "", frozenset())
-    if part.concentration is not None and strengths and part.concentration not in strengths:
+    not_on_sale = part.concentration is not None and bool(strengths) and part.concentration not in strengths
+    if answered == "no" and not_on_sale:
+        view.flag("conflict", fact)  # neither side wins silently (analysis 1.2)
+        return None
+    if answered in {"yes", "no"}:
+        return answered == "yes"
+    if not_on_sale:
         return True
     solution = view.case.order.solution
     return False if solution is not None and solution.product is not None else None

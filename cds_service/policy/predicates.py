@@ -117,11 +117,18 @@ def _chosen(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
 
 
 def _at_least(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
-    """A number answered, or proven by the chart, reaches a value; the chart never disproves."""
+    """A number answered, or proven by the chart, reaches a value; the chart never disproves.
+
+    ``below``: a lower answer beside certain other answers is worth a flag, whatever becomes of the criterion.
+    """
     fact = _fact(entry["fact"], "decimal", around)
     least: Fraction = entry["value"]
     criterion = around.criterion
     unknown: Result = (Truth.UNKNOWN, (fact,))
+    remark = entry["below"]
+    other = _fact(remark["beside"], "choice", around) if remark else ""
+    noted = frozenset(plain(word) for word in remark["answers"]) if remark else frozenset[str]()
+    flag = plain(remark["flag"]) if remark else ""
 
     def test(view: View) -> Result:
         state = view.state(fact)
@@ -134,6 +141,8 @@ def _at_least(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
             return _MET if proven else unknown
         if value >= least:
             return _MET
+        if noted and view.state(other).value in noted:
+            view.flag(flag, criterion)
         if proven:
             view.flag("conflict", criterion)
             return unknown
@@ -337,6 +346,7 @@ def _not(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
 
 TEST: Final = Tagged(lambda: {name: kind.shape for name, kind in PREDICATES.items()}, "test")
 _OPTIONS: Final = (Many(_WORD), ())
+_BESIDE: Final = Record({"beside": _WORD, "answers": Many(_WORD, 1), "flag": _WORD})
 _LIMIT: Final = Record({"drug": _WORD, "value": _AMOUNT})
 PREDICATES: Final[Mapping[str, PredicateKind]] = {
     "all": PredicateKind(Many(TEST, 1), _all),
@@ -349,7 +359,7 @@ PREDICATES: Final[Mapping[str, PredicateKind]] = {
         ),
         _chosen,
     ),
-    "at_least": PredicateKind(Record({"fact": _WORD, "value": _AMOUNT}), _at_least),
+    "at_least": PredicateKind(Record({"fact": _WORD, "value": _AMOUNT}, {"below": (_BESIDE, None)}), _at_least),
     "at_most": PredicateKind(Record({"fact": _WORD, "value": _AMOUNT}), _at_most),
     "active_condition": PredicateKind(
         Record({"value_set": _WORD}, {"when_found": (Choice(("met", "not_met")), "met"), "ask": (_WORD, "")}),

@@ -166,7 +166,7 @@ def _is_acute_care(plan: Plan, payer: Payer, view: View) -> bool:
     if not plan.long_term_reasons.isdisjoint(plan.codes.sets_of(order.reasons)):
         return False
     return not any(
-        hit.kind in {"devices", "procedures", "service_orders", "orders"}
+        hit.kind in {"devices", "procedures", "conditions", "service_orders", "orders"}
         for name in plan.long_term
         for hit in view.hits(name)
     )
