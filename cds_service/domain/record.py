@@ -8,7 +8,7 @@ sender's own zone; a partial date is kept as its first day for starts and its la
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from enum import Enum
 from fractions import Fraction
 
@@ -144,6 +144,7 @@ class Answer(msgspec.Struct, frozen=True):
     counts: bool  # completed or amended, for this canonical and this patient
     signed: bool
     author: str = ""
+    authored: datetime | None = None  # the moment, where it is stated: of two of one day the later one is newer
 
 
 class Record(msgspec.Struct, frozen=True):

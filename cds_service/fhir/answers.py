@@ -10,7 +10,7 @@ from typing import Any
 from cds_service.domain.record import Answer
 from cds_service.fhir.chart import Chart, Resource, source
 from cds_service.fhir.concepts import dicts, number, word
-from cds_service.fhir.dates import day
+from cds_service.fhir.dates import day, moment
 from cds_service.fhir.systems import SIGNATURE
 
 _COUNTING = frozenset({"completed", "amended"})
@@ -37,7 +37,10 @@ def read_answers(chart: Chart, questionnaire: str, *, signature_required: bool =
         when = attested or day(response.get("authored"))
         author = response.get("author")
         name = word(author.get("display") or author.get("reference")) if type(author) is dict else ""
-        found.extend(Answer(fact, value, source(response), when, counts, signed, name) for fact, value in pairs)
+        authored = moment(response.get("authored"))
+        found.extend(
+            Answer(fact, value, source(response), when, counts, signed, name, authored) for fact, value in pairs
+        )
     return tuple(found)
 
 

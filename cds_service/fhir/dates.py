@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -42,6 +42,17 @@ def day(value: Any, *, last: bool = False) -> date | None:  # noqa: PLR0911 - on
     except ValueError:
         return None
     return None
+
+
+def moment(value: Any) -> datetime | None:
+    """The moment of a FHIR dateTime or instant; None for a mere date, for which no moment is known."""
+    if type(value) is not str or len(value) <= 10:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def period(value: Any) -> tuple[date | None, date | None]:

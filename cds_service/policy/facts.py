@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 
 import msgspec
@@ -76,7 +76,7 @@ class FactPlan(msgspec.Struct, frozen=True):
         """The newest counting answer, whether two of one day disagree, and all answers as evidence, newest first."""
         ordered = answers
         if len(answers) > 1:
-            ordered = sorted(answers, key=lambda each: each.attested_on or date.min, reverse=True)
+            ordered = sorted(answers, key=_age, reverse=True)
         evidence = tuple(self._evidence(each) for each in ordered)
         counting = [each for each in ordered if each.counts and self._fits(each, view.as_of)]
         if not counting:
@@ -86,7 +86,9 @@ class FactPlan(msgspec.Struct, frozen=True):
             view.flag("stale_attestation", self.name)
             return None, False, evidence
         rival = len(counting) > 1 and any(
-            each.value != newest.value for each in counting if each.attested_on == newest.attested_on
+            each.value != newest.value and not _is_earlier(each, newest)
+            for each in counting
+            if each.attested_on == newest.attested_on
         )
         return newest.value, rival, evidence
 
@@ -124,6 +126,16 @@ class FactPlan(msgspec.Struct, frozen=True):
 
 
 _NOTHING = FactState(None)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def _age(answer: Answer) -> tuple[date, datetime]:
+    return answer.attested_on or date.min, answer.authored or _LONG_AGO
+
+
+def _is_earlier(answer: Answer, newest: Answer) -> bool:
+    """On the same day, but at a moment known to be before; without moments two answers of one day are equals."""
+    return answer.authored is not None and newest.authored is not None and answer.authored < newest.authored
 
 
 def number(value: Fraction) -> str:

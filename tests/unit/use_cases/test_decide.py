@@ -119,6 +119,27 @@ def answers(**more: str) -> dict[str, Any]:
     return bundle(answered({**SECTION_I, **more}))
 
 
+class TestNewestAnswer:
+    """Per fact the newest counting answer wins (decisions 3); of one day, the one authored later."""
+
+    @pytest.mark.parametrize(
+        ("first", "second", "status", "why"),
+        [
+            ("2026-02-20T08:00:00Z", "2026-02-20T18:00:00Z", "not_met", "corrected in the evening"),
+            ("2026-02-20T18:00:00Z", "2026-02-20T08:00:00Z", "met", "the order of the entries says nothing"),
+            ("2026-02-20T09:00:00+01:00", "2026-02-20T08:30:00Z", "not_met", "the moment counts, not the clock"),
+            ("2026-02-20", "2026-02-20", "unknown", "of one day, and nobody knows which came later"),
+            ("2026-02-20", "2026-02-20T18:00:00Z", "unknown", "one moment alone does not tell either"),
+            ("2026-02-20T08:00:00Z", "2026-02-20T08:00:00Z", "unknown", "both at once contradict each other"),
+        ],
+    )
+    def test_decisions_3_of_one_day_the_later_moment_wins(self, first: str, second: str, status: str, why: str) -> None:
+        forms = bundle(answered(SECTION_I, "a", first), answered({"life_expectancy_ge_3_months": "no"}, "b", second))
+        [found] = decided([order()], questionnaireResponses=forms)
+        assert found["criteria"]["I.1"]["status"] == status, why
+        assert ("conflict" in {flag["code"] for flag in found["flags"]}) is (status == "unknown")
+
+
 class TestConfirmedRoute:
     """An answer settles a route that the order leaves open: for the scope, the table and what is asked (trap 7)."""
 
