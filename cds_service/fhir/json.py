@@ -103,22 +103,23 @@ def draft_texts(body: bytes) -> tuple[bytes, ...]:
 
 def _check_depth(body: bytes) -> None:
     """Refuse more than MAX_DEPTH levels before anything recursive reads them."""
-    if _levels(body.translate(_ONE_KIND, _NOT_BRACKETS)) <= MAX_DEPTH:
+    if not _left_over(body.translate(_ONE_KIND, _NOT_BRACKETS)):
         return
     # Brackets inside strings count above; only the text outside strings can tell.
-    if _levels(_STRING.sub(b"", body).translate(_ONE_KIND, _NOT_BRACKETS)) > MAX_DEPTH:
+    left = _left_over(_STRING.sub(b"", body).translate(_ONE_KIND, _NOT_BRACKETS))
+    if b"[]" in left or _TOO_DEEP in left:
         raise MalformedRequest(f"nested deeper than {MAX_DEPTH} levels")
+    if left:  # a bracket without its other half: a text that was cut off
+        raise MalformedRequest("the body is not JSON")
 
 
-def _levels(brackets: bytes) -> int:
-    """How many rounds of taking out innermost pairs it takes; MAX_DEPTH + 1 when something is left after that."""
-    for level in range(MAX_DEPTH + 1):
-        if not brackets:
-            return level
-        if _TOO_DEEP in brackets:  # a million of them need not be taken out in pairs
+def _left_over(brackets: bytes) -> bytes:
+    """What is left after MAX_DEPTH rounds of taking out innermost pairs: nothing, where all is closed and shallow."""
+    for _ in range(MAX_DEPTH):
+        if not brackets or _TOO_DEEP in brackets:  # a million of them need not be taken out in pairs
             break
         brackets = brackets.replace(b"[]", b"")
-    return MAX_DEPTH + 1
+    return brackets
 
 
 def _check_digits(body: bytes) -> None:
