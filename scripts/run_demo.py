@@ -27,8 +27,8 @@ def main() -> int:
     """Run until a signal, or until one of the two ends."""
     try:
         cds_port, sandbox_port = port("CDS_PORT", 8000), port("SANDBOX_PORT", 8080)
-        check_free(cds_port, "CDS_PORT")
-        check_free(sandbox_port, "SANDBOX_PORT")
+        check_free(cds_port, "CDS_PORT", but=sandbox_port)
+        check_free(sandbox_port, "SANDBOX_PORT", but=cds_port)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -54,7 +54,7 @@ def main() -> int:
         if not ready(f"{cds_url}/readyz", running, stop) or not ready(f"{sandbox_url}/", running, stop):
             return 0 if stop.asked else 1
         announce(cds_url, sandbox_url)
-        while not stop.asked and all(process.poll() is None for process in running):
+        while not stop.asked and not ended(running):
             time.sleep(0.1)
         return 0 if stop.asked else 1
     finally:
@@ -81,14 +81,22 @@ def port(name: str, default: int) -> int:
     return int(text)
 
 
-def check_free(number: int, name: str) -> None:
-    """Raise with a way out when something listens there already."""
+def check_free(number: int, name: str, *, but: int) -> None:
+    """Raise with a way out, a port that is free and is not ``but``, when something listens there already."""
+    if number == but or listens(number):
+        others = (other for other in range(number + 1, 65_536) if other != but and not listens(other))
+        raise ValueError(f"Port {number} is taken. Choose another one: make run {name}={next(others, 'PORT')}")
+
+
+def listens(number: int) -> bool:
+    """Whether something listens on this port already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", number))
         except OSError:
-            raise ValueError(f"Port {number} is taken. Choose another one: make run {name}={number + 1}") from None
+            return True
+    return False
 
 
 def prepare(environment: dict[str, str], sandbox_url: str) -> None:
@@ -125,15 +133,25 @@ def ready(url: str, running: list[subprocess.Popen[bytes]], stop: Stop) -> bool:
     """Wait until it answers; False when asked to stop, or when one of the two has ended."""
     until = time.monotonic() + READY_SECONDS
     while time.monotonic() < until and not stop.asked:
-        ended = [process for process in running if process.poll() is not None]
-        if ended:
-            print(f"{Path(str(ended[0].args[0])).name} ended; see var/*.log", file=sys.stderr)  # type: ignore[index]
+        if ended(running):
             return False
         try:
             with urllib.request.urlopen(url, timeout=1):
                 return True
         except OSError:
             time.sleep(0.05)
+    if not stop.asked:
+        print(f"{url} did not answer within {READY_SECONDS} seconds; see var/*.log", file=sys.stderr)
+    return False
+
+
+def ended(running: list[subprocess.Popen[bytes]]) -> bool:
+    """Whether one of the two has ended by itself; which one is said."""
+    for process in running:
+        if process.poll() is not None:
+            name = Path(str(process.args[0])).name  # type: ignore[index]
+            print(f"{name} ended; see var/{name}.log", file=sys.stderr)
+            return True
     return False
 
 
