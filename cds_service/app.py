@@ -92,6 +92,7 @@ def create_app(settings: Settings, world: Adapters) -> WSGIApplication:
                 guidelines=world.configuration.guidelines,
                 view=page,
                 hooks_document=DOCUMENTS / "hooks.md",
+                today=lambda: world.clock.now().date(),
             ),
             store=world.store,
             ping=world.store.ping,

@@ -91,20 +91,16 @@ def _read(files: Mapping[str, Entry | None]) -> dict[str, Mapping[str, Any]]:
 
 
 def _refuse_twins(guidelines: list[Guideline], folder: _Folder, complaints: list[Complaint]) -> None:
-    seen: set[tuple[str, str]] = set()
-    for guideline in guidelines:
-        key = (guideline.id, guideline.version)
-        if key in seen:
-            complaints.append(
-                Complaint(
-                    folder.shown(Path("policies")),
-                    1,
-                    "",
-                    f"{guideline.id} {guideline.version} twice",
-                    "each version once",
-                )
-            )
-        seen.add(key)
+    seen: set[tuple[str, object]] = set()
+    where = folder.shown(Path("policies"))
+    for each in guidelines:
+        for key, what in (
+            ((each.id, each.version), f"{each.id} {each.version} twice"),
+            ((each.id, each.effective), f"two versions of {each.id} effective {each.effective}"),
+        ):
+            if key in seen:
+                complaints.append(Complaint(where, 1, "", what, "each version once, each with a day of its own"))
+            seen.add(key)
 
 
 class _Folder:

@@ -211,6 +211,8 @@ def _flags(
         view.flag("route_missing", order.source)
     if case.program is Program.UNKNOWN:
         view.flag("coverage_unknown", order.source)
+    if not guideline.in_force(view.as_of):
+        view.flag("policy_not_in_force", guideline.id)
     exception = guideline.programs.get(case.program)
     if exception is not None and exception.flag:
         view.flag(exception.flag, exception.subject or order.source)

@@ -264,6 +264,10 @@ class Guideline(msgspec.Struct, frozen=True, kw_only=True):
     references: tuple[str, ...]
     plan: Any = None  # prepared at load for ``evaluate.determine``; not part of what the guideline states
 
+    def in_force(self, day: date) -> bool:
+        """Whether this version holds on that day."""
+        return self.effective <= day and (self.until is None or day <= self.until)
+
     def statements_of(self, kind: str) -> tuple[Statement, ...]:
         """Statements of one kind, in the guideline's order."""
         return tuple(each for each in self.statements if each.kind == kind)

@@ -27,13 +27,14 @@ from cds_service.domain.record import Availability, Record
 from cds_service.domain.vocabulary import Vocabulary
 from cds_service.fhir.chart import Chart, Read, build_chart
 from cds_service.fhir.coverage import CoverageChoice, KnownPayer, choose, know, read_coverages
-from cds_service.fhir.orders import may_cumulate, read_order
+from cds_service.fhir.orders import is_order, may_cumulate, read_order
 from cds_service.fhir.record import read_record
 from cds_service.policy.case import Case
 from cds_service.policy.document import document
 from cds_service.policy.evaluate import determine
 from cds_service.policy.model import Guideline
 from cds_service.policy.scope import with_confirmed_route
+from cds_service.policy.versions import by_guideline, deciding
 
 LOINC = "http://loinc.org"
 _encode = msgspec.json.Encoder().encode
@@ -50,7 +51,8 @@ class GuidelineRules(msgspec.Struct, frozen=True):
 class Rules(msgspec.Struct, frozen=True):
     """Everything that depends on configuration alone, made once per process."""
 
-    guidelines: tuple[GuidelineRules, ...]
+    guidelines: tuple[GuidelineRules, ...]  # all versions of all guidelines
+    versions: tuple[tuple[Guideline, ...], ...]  # the same by guideline, oldest first
     vocabulary: Vocabulary
     payer: Payer
     known_payer: KnownPayer
@@ -75,6 +77,7 @@ def prepare(
     observed = {code for held in vocabulary.value_sets.values() for code in held.codes if code.system == LOINC}
     return Rules(
         guidelines=tuple(_prepared(guideline, payer, addresses) for guideline in guidelines),
+        versions=by_guideline(guidelines),
         vocabulary=vocabulary,
         payer=payer,
         known_payer=know(payer),
@@ -97,6 +100,14 @@ def _prepared(guideline: Guideline, payer: Payer, addresses: Addresses) -> Guide
             canonical_base=addresses.canonical_base,
         ),
     )
+
+
+def in_force(rules: Rules, day: date) -> tuple[GuidelineRules, ...]:
+    """The version of each guideline that decides on that day."""
+    if len(rules.guidelines) == len(rules.versions):
+        return rules.guidelines
+    chosen = [deciding(versions, day) for versions in rules.versions]
+    return tuple(next(each for each in rules.guidelines if each.guideline is guideline) for guideline in chosen)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -143,6 +154,7 @@ def read(
     orders = {
         draft.source: read_order(draft.resource, chart.resolve, vocabulary, draft=True, source=draft.source, host=host)
         for draft in request.drafts
+        if is_order(draft.resource)
     }
     routes = routes_alongside(orders.values())
     return Reading(
@@ -153,7 +165,9 @@ def read(
             for stored in chart.of("MedicationRequest")
             if may_cumulate(stored, vocabulary, routes)
         ),
-        choices={draft.source: choose(chart, coverages, draft.resource) for draft in request.drafts},
+        choices={
+            draft.source: choose(chart, coverages, draft.resource) for draft in request.drafts if draft.source in orders
+        },
         failed=frozenset(kind for kind, seen in chart.availability.items() if seen is Availability.NOT_READABLE),
     )
 
@@ -165,12 +179,16 @@ def _name(resource: Mapping[str, Any]) -> str:
 def judge(
     rules: Rules, reading: Reading, as_of: date, authorizations: Sequence[Authorization] = ()
 ) -> Mapping[str, Judged]:
-    """Hold every draft order against the guideline that speaks of it; the first one where several or none do."""
+    """Hold every draft order against the guideline that speaks of it; the first one where several or none do.
+
+    Of each guideline the version in force on ``as_of`` decides.
+    """
+    guidelines = in_force(rules, as_of)
     known: dict[str, tuple[Record, Mapping[str, Order]]] = {}
     judged = {}
     for source in reading.orders:
         found: Judged | None = None
-        for each in rules.guidelines:
+        for each in guidelines:
             guideline = each.guideline
             if guideline.canonical not in known:
                 known[guideline.canonical] = _known(rules, guideline, reading, as_of)
@@ -260,6 +278,6 @@ def encode_determination(rules: Rules, judged: Iterable[Judged], as_of: date) ->
     """The document's bytes; a call without orders gives a document without orders."""
     found = determination_of(judged, as_of)
     if found is None:
-        first = rules.guidelines[0].guideline
+        first = in_force(rules, as_of)[0].guideline
         found = Determination(as_of.isoformat(), first.id, first.version, first.digest, ())
     return _encode(document(found))

@@ -126,6 +126,7 @@ class Web:
                 guidelines=(),
                 view=lambda guideline: guideline,
                 hooks_document=Path(__file__).resolve().parents[2] / "docs" / "hooks.md",
+                today=NOW.date,
             ),
             "store": self.store,
             "ping": self._ping,
