@@ -28,6 +28,11 @@ from cds_service.fhir.solutions import (
 from cds_service.fhir.systems import BILLING_OPTIONS
 
 _KINDS = {kind.value: kind for kind in (OrderKind.DRUG, OrderKind.SERVICE, OrderKind.DEVICE)}
+# What may travel in draftOrders without being ordered itself.
+_REFERRED_TO = frozenset({
+    "Medication", "Substance", "Device", "Condition", "Observation", "Encounter", "Coverage", "Patient",
+    "Practitioner", "PractitionerRole", "Organization", "Location",
+})  # fmt: skip
 _PRIORS = {"MedicationRequest": "priorPrescription", "ServiceRequest": "replaces", "DeviceRequest": "priorRequest"}
 
 
@@ -76,6 +81,11 @@ def read_order(
         intent=_text(resource, "intent"),
         prohibited=resource.get("doNotPerform") is True,
     )
+
+
+def is_order(resource: Resource) -> bool:
+    """Whether an entry of draftOrders is an order, or only what an order there refers to."""
+    return resource.get("resourceType") not in _REFERRED_TO
 
 
 def may_cumulate(

@@ -119,6 +119,16 @@ def answers(**more: str) -> dict[str, Any]:
     return bundle(answered({**SECTION_I, **more}))
 
 
+def test_contract_what_an_order_refers_to_is_no_order() -> None:
+    """A Medication may travel in draftOrders; its dose is read, and it has no entry of its own."""
+    referring = order(ml_per_day=0.5)
+    del referring["contained"]
+    referring["medicationReference"] = {"reference": "Medication/m"}
+    orders = decided([referring, solution()], questionnaireResponses=answers())
+    assert [each["order"] for each in orders] == ["MedicationRequest/d1"]
+    assert orders[0]["dose"][0]["daily"]["value"] == "10"
+
+
 class TestNewestAnswer:
     """Per fact the newest counting answer wins (decisions 3); of one day, the one authored later."""
 
