@@ -33,6 +33,7 @@ check: $(VENV)/.installed-dev ## Check format, lint, types, import rules, genera
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python scripts/generate_profiles.py --check
+	@$(BIN)/python scripts/generate_schemas.py --check
 	@$(BIN)/cds-service check-policy
 
 bench: $(VENV)/.installed-dev ## Measure speed against the floor; prints a table
