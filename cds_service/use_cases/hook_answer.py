@@ -16,4 +16,4 @@ class HookAnswer(msgspec.Struct, frozen=True, kw_only=True):
     path: str = "prefetch"  # "pull" when the EHR was read
     covered: tuple[str, ...] = ()  # `covered` of each coverage-information sent (cds-hooks-crd 193)
     rules: tuple[str, ...] = ()  # rule of each card sent
-    dropped: int = 0  # resources of another patient that the patient gate dropped (reliability 68)
+    dropped: tuple[str, ...] = ()  # why, of each resource that no rule may see (reliability 68): fhir.chart.Dropped

@@ -55,7 +55,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     response: HookResponse
     outcome: str
     path: str = "prefetch"
-    dropped: int = 0
+    dropped: tuple[str, ...] = ()
     determinations: tuple[tuple[str, bytes], ...] = ()
     known: Known | None = None
 
@@ -156,7 +156,7 @@ class OrderSign:
             response=response,
             outcome="quiet" if response.body == NOTHING else "partial" if partial else "full",
             path="pull" if known.fetched else "prefetch",
-            dropped=len(reading.chart.dropped),
+            dropped=_dropped(reading),
             determinations=tuple((ident, document) for ident in idents) or ((self._new_id(), document),),
             known=known,
         )
@@ -219,7 +219,7 @@ class OrderSign:
         call = Call(request, caller.profile, reading, {}, version, as_of)
         made, _ = assert_coverage(call, answers, drafts, self._new_id().encode())
         response = compose([], made, self._rules.guidelines[0].texts, version)
-        return Said(response=response, outcome="technical", dropped=len(reading.chart.dropped), known=known)
+        return Said(response=response, outcome="technical", dropped=_dropped(reading), known=known)
 
     def _prefetched(self, request: HookRequest, caller: Caller, as_of: date) -> Known:
         try:
@@ -271,6 +271,10 @@ def _replay(earlier: Sequence[Recalled], service: str, digest: str, *, strict: b
 
 def _again(replay: Recalled) -> Said:
     return Said(response=HookResponse(replay.response), outcome=replay.outcome)
+
+
+def _dropped(reading: Reading) -> tuple[str, ...]:
+    return tuple([each.reason for each in reading.chart.dropped])
 
 
 def _grant(request: HookRequest, caller: Caller) -> Grant | None:

@@ -33,7 +33,7 @@ class CallNote:
     def __init__(self) -> None:
         self.client = ""
         self.covered: tuple[str, ...] = ()
-        self.dropped = 0
+        self.dropped: tuple[str, ...] = ()
         self.hook = ""
         self.hook_instance = ""
         self.outcome = "none"

@@ -38,7 +38,7 @@ class Metrics:
         self._cards = self._counter("cds_cards", "Cards sent", ("rule",))
         self._covered = self._counter("cds_coverage_answers", "Coverage information sent", ("covered",))
         self._refused = self._counter("cds_refused", "Refused calls", ("reason",))
-        self._dropped = self._counter("cds_patient_gate_drops", "Resources of another patient dropped", ())
+        self._dropped = self._counter("cds_chart_drops", "Resources of a chart that no rule may see", ("reason",))
         self._events = self._counter("cds_events", "What adapters report, JWKS and EHR reads among it", ("event",))
 
     def answered(self, note: CallNote, status: int, seconds: float) -> None:
@@ -54,8 +54,8 @@ class Metrics:
             self._child(self._covered, self._word(covered)).inc()
         if note.reason:
             self._child(self._refused, self._word(note.reason)).inc()
-        if note.dropped:
-            self._dropped.inc(note.dropped)
+        for reason in note.dropped:
+            self._child(self._dropped, self._word(reason)).inc()
 
     def event(self, word: str) -> None:
         """Count something that an adapter noticed, such as ``jwks_unavailable``."""

@@ -68,7 +68,7 @@ class Told:
             hook_instance=HOOK_INSTANCE,
             covered=("covered",),
             rules=("coverage.ready",),
-            dropped=2,
+            dropped=("other_patient", "refuted", "other_patient"),
         )
 
     def answer(self, service: str, body: bytes, caller: Caller, url: str, *, started: float) -> HookAnswer:

@@ -121,7 +121,8 @@ class TestMetrics:
         text = web.call("GET", "/metrics", headers={}).text
         assert 'cds_coverage_answers_total{covered="covered"} 1.0' in text
         assert 'cds_cards_total{rule="coverage.ready"} 1.0' in text
-        assert "cds_patient_gate_drops_total 2.0" in text
+        assert 'cds_chart_drops_total{reason="other_patient"} 2.0' in text
+        assert 'cds_chart_drops_total{reason="refuted"} 1.0' in text
         assert 'cds_hook_seconds_count{path="prefetch"} 1.0' in text
 
     def test_words_of_adapters_are_counted_and_other_text_is_not_kept(self) -> None:
