@@ -33,7 +33,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except StoreUnavailable as error:
-            click.echo(f"cds-service: {error.diagnostics}", err=True)
+            click.echo(f"cds-service: {error.diagnostics} (CDS_DATABASE_URL)", err=True)
             ctx.exit(EXIT_UNAVAILABLE)
         except CdsServiceError as error:
             click.echo(error.diagnostics, err=True)
@@ -127,22 +127,26 @@ def _upgraded(store: Store | None, database_url: str) -> int:
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(allow_dash=True))
-@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Date of the evaluation. [today]")
+@click.option(
+    "--as-of", type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD", help="Date of the evaluation. [today]"
+)
 @click.option("--config", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Other config folder.")
 @click.option("--fetch", is_flag=True, help="Read at the EHR what prefetch lacks, as the hook does.")
 def evaluate(files: tuple[str, ...], as_of: Any, config: Path | None, fetch: bool) -> None:
     """Judge order-sign request bodies without a server and print their determination documents.
 
     FILES hold one request body each; `-` reads one per line from standard input and prints one per line, in order.
-    No network is used unless --fetch is given. Exit status 1: some input could not be read.
+    No network is used unless --fetch is given. Exit status 1: some input could not be read; standard error says which.
     """
     settings = from_env()
     judge = _judge(settings, config, as_of.date() if as_of else None, fetch=fetch)
     refused = 0
     pretty = sys.stdout.isatty()
-    for body in _with_progress(_bodies(files)):
-        document, fine = _judged(judge, body)
-        refused += not fine
+    for place, body in _with_progress(_bodies(files)):
+        document, complaint = _judged(judge, body)
+        if complaint:
+            refused += 1
+            click.echo(f"{place}: {complaint}", err=True)
         sys.stdout.buffer.write(msgspec.json.format(document, indent=2) if pretty else document)
         sys.stdout.buffer.write(b"\n")
         sys.stdout.buffer.flush()
@@ -173,35 +177,38 @@ def _rules(settings: Settings, config: Path | None) -> Rules:
     return prepare(loaded.guidelines, loaded.vocabulary, loaded.payer, loaded.digest, addresses)
 
 
-def _judged(judge: Callable[[bytes], bytes], body: bytes | OSError) -> tuple[bytes, bool]:
+def _judged(judge: Callable[[bytes], bytes], body: bytes | OSError) -> tuple[bytes, str]:
+    """The document to print, and what was wrong with the input, if it could not be read."""
     if isinstance(body, OSError):
-        return msgspec.json.encode({"error": f"the file cannot be read: {body.strerror}"}), False
-    try:
-        return judge(body), True
-    except StoreUnavailable:
-        raise
-    except CdsServiceError as error:
-        where = f"{error.expression}: " if error.expression else ""
-        return msgspec.json.encode({"error": f"{where}{error.diagnostics}"}), False
+        complaint = f"the file cannot be read: {body.strerror}"
+    else:
+        try:
+            return judge(body), ""
+        except StoreUnavailable:
+            raise
+        except CdsServiceError as error:
+            complaint = f"{error.expression}: {error.diagnostics}" if error.expression else error.diagnostics
+    return msgspec.json.encode({"error": complaint}), complaint
 
 
-def _bodies(files: Iterable[str]) -> Iterator[bytes | OSError]:
+def _bodies(files: Iterable[str]) -> Iterator[tuple[str, bytes | OSError]]:
+    """Each input's place (file, or line of standard input) and its text."""
     for name in files:
         if name == "-":
-            for line in sys.stdin.buffer:
-                yield line.rstrip(b"\r\n")
+            for number, line in enumerate(sys.stdin.buffer, 1):
+                yield f"line {number}", line.rstrip(b"\r\n")
             continue
         try:
-            yield Path(name).read_bytes()
+            yield name, Path(name).read_bytes()
         except OSError as error:
-            yield error
+            yield name, error
 
 
-def _with_progress(bodies: Iterable[bytes | OSError]) -> Iterator[bytes | OSError]:
+def _with_progress(inputs: Iterable[tuple[str, bytes | OSError]]) -> Iterator[tuple[str, bytes | OSError]]:
     shown = sys.stderr.isatty() and not sys.stdout.isatty()
     count = 0
-    for count, body in enumerate(bodies, 1):
-        yield body
+    for count, each in enumerate(inputs, 1):
+        yield each
         if shown and count % PROGRESS_EVERY == 0:
             click.echo(f"\r{count} requests", err=True, nl=False)
     if shown and count >= PROGRESS_EVERY:
@@ -216,7 +223,7 @@ def discovery(config: Path | None) -> None:
 
 
 @main.command("check-policy")
-@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.argument("path", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def check_policy(path: Path | None) -> None:
     """Check policy and terminology files: every complaint with file and line; PATH is a config folder."""
     from cds_service.adapters.policy_files import check
@@ -226,7 +233,7 @@ def check_policy(path: Path | None) -> None:
     for complaint in complaints:
         click.echo(str(complaint), err=True)
     if complaints:
-        click.echo(f"{len(complaints)} complaints", err=True)
+        click.echo(f"{len(complaints)} complaint{'s' if len(complaints) > 1 else ''}", err=True)
         sys.exit(EXIT_REFUSED)
     click.echo(f"{folder}: no complaints")
 
@@ -269,7 +276,8 @@ def import_file(file: IO[bytes], form: str | None, source: str) -> None:
         at=SystemClock().now(),
         progress=lambda count: click.echo(f"\r{count} lines", err=True, nl=False) if sys.stderr.isatty() else None,
     )
-    click.echo(f"added {report.added}, changed {report.changed}, unchanged {report.unchanged}")
+    counts = f"added {report.added}, changed {report.changed}, unchanged {report.unchanged}"
+    click.echo(f"{counts}, refused {len(report.refused)}")
     for refusal in report.refused:
         click.echo(f"line {refusal.line}: {refusal.column}: {refusal.allowed}", err=True)
     sys.exit(EXIT_REFUSED if report.refused else 0)
@@ -332,6 +340,8 @@ def _store(settings: Settings) -> Store:
 
     if settings.in_memory:
         raise ConfigurationError("this command needs a database: set CDS_DATABASE_URL")
+    if settings.sqlite_path is not None and not settings.sqlite_path.exists():
+        raise StoreUnavailable(f"there is no database {settings.sqlite_path} yet; `cds-service db upgrade` makes it")
     return SqlStore(settings.database_url)
 
 

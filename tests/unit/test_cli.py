@@ -60,6 +60,7 @@ class TestEvaluate:
         done = run("evaluate", "-", given=given)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         assert [set(line) == {"error"} for line in lines] == [False, True, True, False]
+        assert done.stderr.splitlines() == ["line 2: the body is not JSON", "line 3: the body is not JSON"]
         assert done.exit_code == 1
 
     def test_contract_ndjson_without_final_newline_and_with_carriage_returns(self) -> None:
@@ -84,6 +85,7 @@ class TestEvaluate:
         done = run("evaluate", "no-such.json", EXAMPLE)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         assert [set(line) == {"error"} for line in lines] == [True, False]
+        assert done.stderr.startswith("no-such.json: the file cannot be read: ")
         assert done.exit_code == 1
 
     def test_no_network_without_fetch(self) -> None:
@@ -120,6 +122,12 @@ class TestPolicyAndDiscovery:
         done = run("check-policy", broken)
         assert done.exit_code == 1
         assert f"payer.yaml:{lines}:" in done.stderr
+        assert done.stderr.endswith("\n1 complaint\n")
+
+    def test_check_policy_wants_a_folder(self) -> None:
+        done = run("check-policy", ROOT / "config" / "payer.yaml")
+        assert done.exit_code == 2
+        assert "is a file" in done.stderr
 
     def test_broken_configuration_stops_other_commands_with_all_complaints(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
@@ -137,7 +145,7 @@ class TestHousekeeping:
         assert (tmp_path / "var" / "cds.sqlite3").exists()
         done = run("authorizations", "import", file)
         assert done.exit_code == 1  # the second line has a status that there is not
-        assert "added 1, changed 0, unchanged 0" in done.stdout
+        assert "added 1, changed 0, unchanged 0, refused 1" in done.stdout
         assert "line 3: status" in done.stderr
         assert "unchanged 1" in run("authorizations", "import", file).stdout
         assert run("feedback", "report").stdout == "rule\toutcome\treason\tcount\n"
@@ -147,6 +155,7 @@ class TestHousekeeping:
         done = run("purge")
         assert done.exit_code == 3
         assert len(done.stderr.splitlines()) == 1
+        assert "`cds-service db upgrade` makes it" in done.stderr
 
     def test_memory_store_has_no_housekeeping(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CDS_DATABASE_URL", "memory:")
