@@ -6,6 +6,14 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from cds_service.cds_hooks.order_words import (
+    numbered,
+    open_points,
+    open_question,
+    partly,
+    rationale_for,
+    readable_instant,
+)
 from cds_service.domain.authorization import Authorization, daily_limit
 from cds_service.domain.coverage_answer import (
     Amount,
@@ -21,13 +29,14 @@ from cds_service.domain.coverage_answer import (
     ReasonCode,
     Span,
 )
-from cds_service.domain.determination import DoseResult, OrderDetermination, Program, Verdict
+from cds_service.domain.determination import OrderDetermination, Program
 from cds_service.domain.payer import Payer
-from cds_service.domain.quantity import decimal_text
 from cds_service.domain.record import Code
 from cds_service.domain.truth import Truth
 
 BILLING_SYSTEM = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"  # preferred URI of HCPCS level II in THO
+
+_NEEDED = "Prior authorization is needed."
 
 
 class AnswerRules(msgspec.Struct, frozen=True):
@@ -66,7 +75,7 @@ def _inactive(_r: AnswerRules, _o: OrderDetermination, _f: Authorization | None,
 
 def _redirect(rules: AnswerRules, order: OrderDetermination, _f: Authorization | None, _v: str) -> CoverageAnswer:
     how = instructions(rules.payer, order.program)
-    reason = f"Guideline {rules.guideline} does not apply to this program: {how}"
+    reason = f"Coverage depends on other rules. {how} Guideline {rules.guideline} is not used for this program."
     return _conditional(reason, details=(Detail(DetailCode.INSTRUCTIONS, how),))
 
 
@@ -115,25 +124,14 @@ def _limits(found: Authorization) -> list[Detail]:
 
 
 def _pending(_r: AnswerRules, order: OrderDetermination, found: Authorization | None, _v: str) -> CoverageAnswer:
-    due = f" A decision is due by {found.due}." if found and found.due else ""
+    due = f" A decision is due by {readable_instant(found.due)}." if found and found.due else ""
     return _covered(order, f"A prior authorization request for this order is pending.{due}")
 
 
 def _cannot_tell(_r: AnswerRules, order: OrderDetermination, _f: Authorization | None, _v: str) -> CoverageAnswer:
     what = open_question(order)
-    return _conditional(what, details=(Detail(DetailCode.INSTRUCTIONS, what),), billing=_billing(order.billing))
-
-
-def open_question(order: OrderDetermination) -> str:
-    """What has to be told before an answer is possible."""
-    codes = {flag.code for flag in order.flags}
-    if order.in_scope is None and "route_missing" in codes:
-        return "The route of administration is not stated; give it on the order."
-    if order.in_scope is None:
-        return "The drug or route of this order cannot be told from its codes; give them coded."
-    if order.program is Program.UNKNOWN:
-        return "The member's payer or program cannot be told from the Coverage."
-    return "Whether this plan needs prior authorization cannot be told here; ask the payer."
+    reason = f"Coverage cannot be told yet. {what}"
+    return _conditional(reason, details=(Detail(DetailCode.INSTRUCTIONS, what),), billing=_billing(order.billing))
 
 
 def _technical_read(_r: AnswerRules, _o: OrderDetermination, _f: Authorization | None, version: str) -> CoverageAnswer:
@@ -150,54 +148,30 @@ def _no_auth(rules: AnswerRules, order: OrderDetermination, _f: Authorization | 
 
 
 def _ready(rules: AnswerRules, order: OrderDetermination, _f: Authorization | None, _v: str) -> CoverageAnswer:
-    reason = f"The criteria of guideline {rules.guideline} appear to be met; the request can be submitted."
-    return _covered(order, reason)
+    met = f"The criteria of guideline {rules.guideline} appear to be met; the request can be submitted."
+    return _covered(order, f"{_NEEDED} {met}")
 
 
 def _reviewer(rules: AnswerRules, order: OrderDetermination, _f: Authorization | None, _v: str) -> CoverageAnswer:
-    return _covered(order, f"The request can be submitted; a reviewer decides. {_open_points(rules, order)}".strip())
+    text = f"{_NEEDED} The request can be submitted; a reviewer decides. {open_points(rules.guideline, order)}"
+    return _covered(order, text.rstrip())
 
 
 def _missing(rules: AnswerRules, order: OrderDetermination, _f: Authorization | None, _v: str) -> CoverageAnswer:
-    unknown = [key for key, result in order.criteria.items() if result.status is Truth.UNKNOWN]
-    where = ", ".join(key for key in unknown if not key.isalpha())  # the precondition has no number
+    where = numbered(order, Truth.UNKNOWN)
     count = len(order.missing_facts)
-    partly = any(flag.code == "incomplete_data" for flag in order.flags)
+    facts = "1 fact that" if count == 1 else f"{count} facts that"
+    open_ones = f" ({'criterion' if len(where) == 1 else 'criteria'} {', '.join(where)})" if where else ""
     reason = (
-        f"Prior authorization is needed. The chart does not show {count} fact{'s' * (count != 1)} "
-        f"that guideline {rules.guideline} asks for{f' ({where})' if where else ''}."
-        f"{' A part of the record was not available.' if partly else ''}"
+        f"{_NEEDED} The chart does not settle {facts} guideline {rules.guideline} asks for{open_ones}."
+        f"{' A part of the record was not available.' if partly(order) else ''}"
     )
     return _documented(rules, order, reason)
 
 
 def _rationale(rules: AnswerRules, order: OrderDetermination, _f: Authorization | None, _v: str) -> CoverageAnswer:
-    return _documented(rules, order, f"A clinical rationale is needed. {_open_points(rules, order)}".strip())
-
-
-def _open_points(rules: AnswerRules, order: OrderDetermination) -> str:
-    """What a reviewer will look at, limit and value included."""
-    points = [line for result in order.dose for line in exceeding(result)]
-    names = [key for key, result in order.criteria.items() if result.status is Truth.NOT_MET]
-    if names:
-        points.append(f"not shown on what was found: {', '.join(names)} of guideline {rules.guideline}")
-    if any(flag.code == "renewal_criteria_not_stated" for flag in order.flags):
-        points.append("renewal criteria are not stated in the guideline")
-    text = "; ".join(points)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
-
-
-def exceeding(result: DoseResult) -> list[str]:
-    """As "morphine 16 mg/d is above the guideline table's 15 mg/d", for the daily amount and for the concentration."""
-    lines = []
-    if result.daily_verdict is Verdict.EXCEEDS and result.daily is not None and result.daily_limit is not None:
-        amount, limit = decimal_text(result.daily), decimal_text(result.daily_limit)
-        lines.append(f"{result.ingredient} {amount} mg/d is above the guideline table's {limit} mg/d")
-    strength, top = result.concentration, result.concentration_limit
-    if result.concentration_verdict is Verdict.EXCEEDS and strength is not None and top is not None:
-        amount, limit = decimal_text(strength), decimal_text(top)
-        lines.append(f"{result.ingredient} {amount} mg/mL is above the guideline table's {limit} mg/mL")
-    return lines
+    text = f"{_NEEDED} It takes a clinical rationale for {rationale_for(order)}. {open_points(rules.guideline, order)}"
+    return _documented(rules, order, text.rstrip())
 
 
 def _covered(order: OrderDetermination, reason: str) -> CoverageAnswer:

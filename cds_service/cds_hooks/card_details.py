@@ -1,35 +1,34 @@
 """The parts of a card's detail, each a list of GitHub-flavoured Markdown lines (cds-hooks-crd 48, 161).
 
-Most important first: what to do, what is missing, the criteria with their evidence, the arithmetic, advice, and the
-two sentences that no card may go without. Everything that came from FHIR passes through ``markdown_text``.
+The questions still open, the arithmetic, advice, and the two sentences that no card may go without. Everything that
+came from FHIR passes through ``markdown_text``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from cds_service.cds_hooks.card_texts import CardTexts
 from cds_service.cds_hooks.markdown import markdown_text
-from cds_service.domain.determination import CriterionResult, DoseResult, OrderDetermination, Verdict
+from cds_service.cds_hooks.order_words import partly
+from cds_service.domain.determination import DoseResult, OrderDetermination, Verdict
 from cds_service.domain.order import Order
 from cds_service.domain.quantity import decimal_text
-from cds_service.domain.truth import Truth
 
-_SHOWN = 3  # pieces of evidence per criterion
-_STATUS = {Truth.MET: "appears met", Truth.NOT_MET: "not shown", Truth.UNKNOWN: "not known yet"}
-_VERDICT = {
-    Verdict.WITHIN: "within",
-    Verdict.EXCEEDS: "**above**",
-    Verdict.NO_LIMIT_STATED: "no limit stated in the guideline",
-    Verdict.CANNOT_BE_DETERMINED: "cannot be determined from the order",
-}
 _TIER = {
-    "first": "First line in the guideline.",
-    "second": "Second line in the guideline.",
-    "third": "Third line in the guideline.",
-    "not_tiered": "The guideline gives this regimen no line of therapy.",
-    "not_addressed": "The guideline does not speak of this combination.",
+    "first": "first line in the guideline",
+    "second": "second line in the guideline",
+    "third": "third line in the guideline",
+    "not_tiered": "no line of therapy in the guideline",
 }
+_NOT_ADDRESSED = "The guideline does not speak of this combination of drugs."
+# Why a question that was answered before is asked again.
+_WHY = {
+    "conflict": " (answer and chart contradict each other)",
+    "stale_attestation": " (the answer on file is too old to count)",
+}
+_NOT_AVAILABLE = "A part of the record was not available; it may hold some of these answers."
 # Remarks that a person should see; the other flags are already visible in table, dose lines or missing facts.
 _REMARKS = {
     "conflict": "Answers and chart contradict each other; the point stays open.",
@@ -41,39 +40,33 @@ _REMARKS = {
     "code_conflict": "A billing code is printed with another drug than its national meaning; confirm before billing.",
     "pain_reduction_below_50_percent": "Pain fell by less than 50 % in the trial; the clinician judges the relief.",
     "trial_drug_not_opioid": "The trial drug was not an opioid; the guideline speaks of an opioid trial.",
-    "incomplete_data": "A part of the record was not available, so something may be missing above.",
     "non_ucum_unit": "A unit is not written in UCUM; please check how it was read.",
     "dose_shape_unusual": "The dose is written in an unusual form; please check how it was read.",
     "dx_not_linked_to_order": "The diagnosis was taken from the problem list; it is not linked to the order.",
-    "renewal_criteria_not_stated": "Renewal criteria are not stated in the guideline; a reviewer decides.",
 }
-
-
-def criteria_table(texts: CardTexts, determination: OrderDetermination) -> list[str]:
-    """Criterion, status and evidence with dates, in the guideline's order."""
-    if not determination.criteria:
-        return []
-    lines = ["", "| Criterion | Status | Evidence |", "|---|---|---|"]
-    for key, result in determination.criteria.items():
-        lines.append(f"| {texts.criteria.get(key, key)} | {_STATUS[result.status]} | {_evidence(result)} |")
-    return lines
-
-
-def _evidence(result: CriterionResult) -> str:
-    parts = [
-        f"{markdown_text(each.date, 10)} {markdown_text(each.shows, 160)} ({markdown_text(each.source, 100)})".lstrip()
-        for each in result.evidence[:_SHOWN]
-    ]
-    if len(result.evidence) > _SHOWN:
-        parts.append(f"and {len(result.evidence) - _SHOWN} more")
-    return "; ".join(parts) or "nothing found"
 
 
 def missing_list(texts: CardTexts, determination: OrderDetermination) -> list[str]:
     """The facts still to be given, in the words of the form."""
-    if not determination.missing_facts:
+    names = determination.missing_facts
+    if not names:
         return []
-    return ["", "Still missing:", "", *(f"- {texts.facts.get(name, name)}" for name in determination.missing_facts)]
+    why = _why_again(determination)
+    lines = ["", "**Questions still open**", ""]
+    lines += [f"- {texts.facts.get(name, name)}{why.get(name, '')}" for name in names]
+    return [*lines, "", _NOT_AVAILABLE] if partly(determination) else lines
+
+
+def _why_again(determination: OrderDetermination) -> dict[str, str]:
+    """Facts that were answered before, with why they are asked again; a criterion stands for the one fact it misses."""
+    why = {}
+    for flag in determination.flags:
+        if flag.code in _WHY:
+            criterion = determination.criteria.get(flag.subject)
+            names = criterion.missing if criterion else (flag.subject,)
+            if len(names) == 1:
+                why[names[0]] = _WHY[flag.code]
+    return why
 
 
 def distinct(doses: Sequence[Sequence[DoseResult]]) -> list[DoseResult]:
@@ -82,31 +75,54 @@ def distinct(doses: Sequence[Sequence[DoseResult]]) -> list[DoseResult]:
 
 
 def dose_lines(texts: CardTexts, results: Sequence[DoseResult]) -> list[str]:
-    """Daily amount and concentration against the table, with the arithmetic and where the limit stands."""
-    lines: list[str] = [""] if results else []
+    """Daily amount with its arithmetic and concentration, each against the table, and where the limits stand."""
+    if not results:
+        return []
+    lines = ["", "**Dose and concentration** against the guideline's table, which is informational", ""]
     for result in results:
         drug = markdown_text(result.ingredient, 80)
-        lines.append(f"- {drug}: {_daily(result)}; {_concentration(result)}{_source(texts, result)}")
-        lines += [f"  - {markdown_text(step)}" for step in result.steps[:6] if "=" in step]  # arithmetic, no repetition
-    return lines
+        daily = _held(result, result.daily, result.daily_limit, result.daily_verdict, "mg/d")
+        lines.append(f"- {drug} {daily or 'daily dose: cannot be told from the order'}")
+        lines += [f"  - {markdown_text(_read_aloud(step))}" for step in result.steps[:6] if "=" in step]
+        strength = _held(
+            result, result.concentration, result.concentration_limit, result.concentration_verdict, "mg/mL"
+        )
+        lines.append(f"- {drug} {strength or 'concentration: cannot be told from the order'}")
+    return lines + _limits(texts, results)
 
 
-def _daily(result: DoseResult) -> str:
-    amount = "daily amount" if result.daily is None else f"{decimal_text(result.daily)} mg/d"
-    limit = "" if result.daily_limit is None else f" (table: {decimal_text(result.daily_limit)} mg/d)"
-    return f"{amount} {_VERDICT[result.daily_verdict]}{limit}"
+def _held(result: DoseResult, value: Fraction | None, limit: Fraction | None, verdict: Verdict, unit: str) -> str:
+    """A value against its limit, as "16 mg/d: **above** the table's 15 mg/d"; empty where there is no value."""
+    if value is None:
+        return ""
+    amount = f"{decimal_text(value)} {unit}"
+    if limit is None or verdict is Verdict.NO_LIMIT_STATED:
+        if verdict is Verdict.CANNOT_BE_DETERMINED:
+            return f"{amount}: not compared with the table, because the route is not clear"
+        other = result.daily_limit is None and result.concentration_limit is None
+        return f"{amount}: no limit stated in the guideline{' for this route' if other else ''}"
+    top = f"the table's {decimal_text(limit)} {unit}"
+    if verdict is not Verdict.EXCEEDS:
+        return f"{amount}: within {top}"
+    times = value / limit if limit else Fraction(0)
+    over = "over " if times.denominator > 1 else ""
+    return f"{amount}: **above** {top}{f' ({over}{int(times)} times that)' if int(times) > 1 else ''}"
 
 
-def _concentration(result: DoseResult) -> str:
-    strength, top = result.concentration, result.concentration_limit
-    amount = "concentration" if strength is None else f"{decimal_text(strength)} mg/mL"
-    limit = "" if top is None else f" (table: {decimal_text(top)} mg/mL, written for compounded solutions)"
-    return f"{amount} {_VERDICT[result.concentration_verdict]}{limit}"
+def _read_aloud(step: str) -> str:
+    """A step of the arithmetic with the microgram as prescribers may write it."""
+    return step.replace(" ug", " mcg") if " ug" in step else step
 
 
-def _source(texts: CardTexts, result: DoseResult) -> str:
-    citation = texts.dose_citations.get(result.ingredient)
-    return f" [{texts.guideline}, {citation}]" if citation else ""
+def _limits(texts: CardTexts, results: Sequence[DoseResult]) -> list[str]:
+    """Where the limits that were used stand; nothing where none was."""
+    used = [each for each in results if each.daily_limit is not None or each.concentration_limit is not None]
+    cites = dict.fromkeys(cite for each in used if (cite := texts.dose_citations.get(each.ingredient)))
+    if not cites:
+        return []
+    note = " The table's concentrations are for compounded solutions."
+    strengths = note if any(each.concentration_limit is not None for each in used) else ""
+    return ["", f"Limits from guideline {texts.guideline}: {'; '.join(cites)}.{strengths}"]
 
 
 def advice_lines(texts: CardTexts, determination: OrderDetermination, order: Order | None) -> list[str]:
@@ -115,16 +131,25 @@ def advice_lines(texts: CardTexts, determination: OrderDetermination, order: Ord
     drugs = frozenset(part.name for part in solution.drugs() if part.name) if solution else frozenset()
     codes = dict.fromkeys(flag.code for flag in determination.flags)
     parts = [*texts.programs.get(determination.program, ())]
-    line = " ".join([_TIER.get(determination.tier.tier, ""), texts.regimens.get(drugs, "")]).strip()
-    if drugs and line:
-        parts.append(line)
+    if drugs:
+        parts += _therapy(texts, determination.tier.tier, texts.regimens.get(drugs, ""))
     parts += [note for drug in sorted(drugs) for note in texts.drug_notes.get(drug, ())]
     parts += _diagnosis(determination) + _billing(texts, determination, drugs)
     for code in codes:
         parts += texts.flag_notes.get(code) or ((_REMARKS[code],) if code in _REMARKS else ())
     if order is not None and order.prior and texts.precaution:
         parts.append(texts.precaution)
-    return ["", *(f"- {part}" for part in parts)] if parts else []
+    return ["", "**Good to know** (advice, not criteria)", "", *(f"- {part}" for part in parts)] if parts else []
+
+
+def _therapy(texts: CardTexts, tier: str, regimen: str) -> list[str]:
+    """The regimen in the guideline's view, with its line of therapy where the guideline knows lines."""
+    if tier == "not_addressed" and texts.regimens:
+        return [_NOT_ADDRESSED]
+    line = _TIER.get(tier, "")
+    if not regimen:
+        return [f"{line.capitalize()}."] if line else []
+    return [f"{regimen} ({line})." if line else regimen]
 
 
 def _diagnosis(determination: OrderDetermination) -> list[str]:
@@ -141,7 +166,7 @@ def _billing(texts: CardTexts, determination: OrderDetermination, drugs: frozens
     codes = [markdown_text(code, 20) for code in determination.billing]
     lines = [f"Billing: {', '.join(codes)}."] if codes else []
     if texts.compounded_code in determination.billing:
-        return [*lines, texts.related] if texts.related else lines
+        return [*lines, f"For compounded drugs see also {texts.related}."] if texts.related else lines
     otherwise = [texts.commercial[drug] for drug in sorted(drugs) if drug in texts.commercial]
     if drugs and texts.compounded_code and not set(otherwise) & set(determination.billing):
         other = " and ".join(otherwise) or "the guideline lists no code"
@@ -149,7 +174,11 @@ def _billing(texts: CardTexts, determination: OrderDetermination, drugs: frozens
     return lines
 
 
-def closing_lines(texts: CardTexts, *, dose: bool) -> list[str]:
-    """The quoted disclaimers, and where to read the guideline."""
-    lines = ["", *(f"> {line}" for line in (texts.card_disclaimer, texts.dose_disclaimer if dose else "") if line)]
-    return [*lines, "", f"[Guideline {texts.guideline}]({texts.policy_url})"]
+def closing_lines(texts: CardTexts, *, dose: bool, link: bool = True) -> list[str]:
+    """Where to read the guideline, and last the quoted disclaimers."""
+    lines = ["", f"[Guideline {texts.guideline}]({texts.policy_url})"] if link else []
+    return [
+        *lines,
+        "",
+        *(f"> {line}" for line in (texts.card_disclaimer, texts.dose_disclaimer if dose else "") if line),
+    ]

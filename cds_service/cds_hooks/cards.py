@@ -56,13 +56,14 @@ def card_uuid(content: Sequence[bytes], rule: str, summary: str) -> str:
     return str(uuid.uuid5(_CARD_SPACE, digest))
 
 
-def cut_summary(text: str) -> str:
-    """At most 139 code points, cut at a word where one is near."""
-    if len(text) <= SUMMARY_LIMIT:
-        return text
-    head = text[: SUMMARY_LIMIT - 1]
+def cut_summary(text: str, ending: str = "") -> str:
+    """At most 139 code points, cut at a word where one is near; a short ``ending`` is never cut."""
+    limit = SUMMARY_LIMIT - len(ending)
+    if len(text) <= limit:
+        return text + ending
+    head = text[: limit - 1]
     at = head.rfind(" ")
-    return (head[:at] if at > SUMMARY_LIMIT - 30 else head).rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+    return (head[:at] if at > limit - 30 else head).rstrip() + "\N{HORIZONTAL ELLIPSIS}" + ending
 
 
 def orders_in(orders: Mapping[str, Order]) -> int:

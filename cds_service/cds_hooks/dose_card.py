@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from cds_service.cds_hooks import card_details as details
-from cds_service.cds_hooks.answer_values import exceeding
 from cds_service.cds_hooks.answers import OrderAnswer, Situation
 from cds_service.cds_hooks.card_details import distinct
 from cds_service.cds_hooks.card_texts import CardTexts
@@ -17,8 +16,9 @@ from cds_service.cds_hooks.cards import Card, card_uuid, cut_summary, orders_in
 from cds_service.cds_hooks.drafts import Draft
 from cds_service.cds_hooks.markdown import markdown_text, plain_text
 from cds_service.cds_hooks.options import OFF_GUIDELINE
+from cds_service.cds_hooks.order_words import exceeding
 from cds_service.domain.authorization import allows
-from cds_service.domain.determination import DoseResult
+from cds_service.domain.determination import DoseResult, Verdict
 from cds_service.domain.order import Order
 
 # No warning where the guideline is not the one that applies, or nothing is said of the order at all.
@@ -102,13 +102,20 @@ def _detail(
     critical: bool,
 ) -> list[str]:
     lead = (
-        "A value is so far above the table that a unit may be wrong (mg for \N{MICRO SIGN}g, or a factor of ten)."
+        "**To do:** check the unit and the decimal point. A value so far above the table may be mg where mcg was "
+        "meant, or ten times too much."
         if critical
-        else "Above the guideline's table. The table is informational; the order can be signed as it is."
+        else f"**To do:** check {_what(results)}. The table is informational; the order can be signed as it is."
     )
     named = [markdown_text(orders[name].text or name, 100) for name in names if name in orders]
-    lines = [lead, *(["", f"Orders: {'; '.join(named)}"] if named else [])]
+    lines = [lead, *(["", f"{'Order' if len(named) == 1 else 'Orders'}: {'; '.join(named)}"] if named else [])]
     return [*lines, *details.dose_lines(texts, results), *details.closing_lines(texts, dose=True)]
+
+
+def _what(results: Sequence[DoseResult]) -> str:
+    daily = any(result.daily_verdict is Verdict.EXCEEDS for result in results)
+    strength = any(result.concentration_verdict is Verdict.EXCEEDS for result in results)
+    return "the dose and the concentration" if daily and strength else "the concentration" if strength else "the dose"
 
 
 def quiet_key(who: Acknowledger, results: Sequence[DoseResult], orders: Sequence[Order]) -> str:

@@ -317,6 +317,66 @@ def test_missing_facts_reason_names_criteria_and_a_failed_read():
 
 
 @pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (
+            answered(judged()),
+            (
+                "Prior authorization is needed. The criteria of guideline 09-J1000-31 appear to be met; "
+                "the request can be submitted."
+            ),
+        ),
+        (
+            answered(missing(criteria={"I.1": UNKNOWN, "I.2": UNKNOWN}, missing_facts=("a", "b", "c"))),
+            (
+                "Prior authorization is needed. The chart does not settle 3 facts that guideline 09-J1000-31 asks for "
+                "(criteria I.1, I.2)."
+            ),
+        ),
+        (
+            answered(judged(**ABOVE, criteria={"stem": NOT_MET, "I.1": NOT_MET})),
+            (
+                "Prior authorization is needed. It takes a clinical rationale for the dose and 2 criteria. "
+                "Morphine 16 mg/d is above the guideline table's 15 mg/d; not shown by what was found: the indication, "
+                "I.1 of guideline 09-J1000-31."
+            ),
+        ),
+        (
+            answered(judged(decision=Decision.INSUFFICIENT_INFORMATION, flags=flags("renewal_criteria_not_stated"))),
+            (
+                "Prior authorization is needed. The request can be submitted; a reviewer decides. "
+                "Renewal criteria are not stated in the guideline."
+            ),
+        ),
+        (
+            answered(judged(program=Program.MEDICARE_ADVANTAGE)),
+            "Medicare Advantage: NCD 280.14 applies. A person decides; guideline 09-J1000-31 is shown as information.",
+        ),
+        (
+            answered(judged(in_scope=None, flags=flags("route_missing"))),
+            "Coverage cannot be told yet. The route of administration is not stated; give it on the order.",
+        ),
+    ],
+)
+def test_the_reason_says_which_part_it_explains(said, text):
+    assert said.answer.reasons[0].text == text
+
+
+@pytest.mark.parametrize(
+    ("due", "shown"),
+    [
+        ("2026-03-05T17:00:00Z", "2026-03-05 17:00 UTC"),
+        ("2026-03-05T17:00:00.5-05:00", "2026-03-05 17:00 UTC-05:00"),
+        ("2026-03-05", "2026-03-05"),
+        ("next week", "next week"),
+    ],
+)
+def test_when_a_decision_is_due_in_words(due, shown):
+    waiting = OnFile(pending=replace(AUTHORIZATION, status="pending", due=due))
+    assert answered(judged(), on_file=waiting).answer.reasons[0].text.endswith(f"A decision is due by {shown}.")
+
+
+@pytest.mark.parametrize(
     "determination", [missing(), judged(**ABOVE), judged(criteria={"stem": NOT_MET}), judged(), missing(in_scope=None)]
 )
 def test_no_answer_speaks_of_denial(determination):

@@ -109,6 +109,9 @@ def test_crd_046_t9_summary_stays_below_140_code_points(length):
     assert len(cut) < 140
     assert cut == text or cut.endswith("\N{HORIZONTAL ELLIPSIS}")
     assert len(cut_summary("\N{GRINNING FACE}" * length)) < 140
+    ended = cut_summary(text, " (2 orders)")
+    assert len(ended) < 140
+    assert ended.endswith(" (2 orders)")
 
 
 def test_a_repeat_of_a_draft_gets_the_same_uuid_and_another_verdict_another():

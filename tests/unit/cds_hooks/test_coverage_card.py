@@ -5,10 +5,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from cds_service.cds_hooks.answers import technical_answer
-from cds_service.cds_hooks.card_details import criteria_table
+from cds_service.cds_hooks.card_criteria import criteria_table
 from cds_service.cds_hooks.coverage_card import coverage_card
 from cds_service.domain.authorization import OnFile
-from cds_service.domain.determination import CriterionResult, Decision, Program, Tier
+from cds_service.domain.determination import CriterionResult, Decision, Flag, Program, Tier
 from cds_service.domain.order import OrderKind
 from cds_service.domain.record import Evidence
 from cds_service.domain.truth import Truth
@@ -59,7 +59,7 @@ def card(*said, orders=None, fallback=()):
             "coverage-reviewer",
             "Ready to submit for prior authorization; a reviewer decides",
         ),
-        (answered(judged(program=Program.FEP)), "redirect", "Guideline 09-J1000-31 does not apply to this program"),
+        (answered(judged(program=Program.FEP)), "redirect", "Follow FEP guidelines. Guideline 09-J1000-31 is not used"),
         (answered(missing(program=Program.MEDICARE_ADVANTAGE)), "medicare", "Medicare Advantage: NCD 280.14 applies"),
         (answered(judged(), on_file=PENDING), "pending", "A prior authorization request for this order is pending"),
         (
@@ -132,42 +132,166 @@ def test_crd_166_never_denied_never_a_portal(said):
         assert word not in text
 
 
-def test_the_detail_in_order_lead_missing_criteria_arithmetic_advice_disclaimer_link():
+def test_the_detail_in_order_to_do_questions_criteria_arithmetic_advice_link_disclaimers():
     detail = card(answered(missing(flags=flags("conflict")))).detail
     places = [
         detail.index(text)
         for text in (
-            "Prior authorization is needed.",
-            "Still missing:",
+            "**To do:** answer the question below for the prior authorization request.",
+            "**Questions still open**",
             "Is life expectancy 3 months or more?",
+            "**Criteria of guideline 09-J1000-31**",
             "| Criterion | Status | Evidence |",
-            "12 mg/d within (table: 15 mg/d)",
+            "Sources: Questionnaire 2026-02-20 (QuestionnaireResponse/qr-1)",
+            "- morphine 12 mg/d: within the table's 15 mg/d",
             "0.6 mL/d x 20 mg/mL = 12 mg/d",
+            "- morphine 20 mg/mL: within the table's 30 mg/mL",
+            "Limits from guideline 09-J1000-31: DOSAGE/ADMINISTRATION, table, Morphine.",
             "Approval duration in the guideline: 1 month.",
-            "First line in the guideline. First-line opioid",
+            "**Good to know** (advice, not criteria)",
+            "First-line opioid (first line in the guideline).",
             "Diagnosis code on the guideline's list: G89.28.",
             "Billing: J3490.",
             "contradict each other",
-            "Not an authorization (09-J1000-31, Header)",
-            "Informational only",
             "[Guideline 09-J1000-31](https://cds.example.org/policies/09-J1000-31)",
+            "> Not an authorization (09-J1000-31, Header)",
+            "> Informational only",
         )
     ]
     assert places == sorted(places)
 
 
+@pytest.mark.parametrize(
+    ("said", "to_do"),
+    [
+        (answered(judged()), "submit the request for prior authorization; nothing is missing for it."),
+        (
+            answered(missing(missing_facts=("a", "b"))),
+            "answer the 2 questions below for the prior authorization request.",
+        ),
+        (answered(judged(dose=(dose("16"),))), "give a clinical rationale for the dose; a reviewer reads it."),
+        (
+            answered(judged(dose=(dose("12", "31"),), criteria={"I.1": NOT_MET})),
+            "give a clinical rationale for the concentration and criterion I.1; a reviewer reads it.",
+        ),
+        (answered(judged(criteria={"stem": NOT_MET})), "give a clinical rationale for the indication"),
+        (
+            answered(judged(dose=(dose("16", "31"),), criteria={"I.1": NOT_MET, "I.2": NOT_MET})),
+            "give a clinical rationale for the dose, the concentration and 2 criteria;",
+        ),
+        (answered(judged(), on_file=PENDING), "nothing now; the request waits for its decision."),
+        (
+            answered(missing(program=Program.MEDICARE_ADVANTAGE)),
+            "answer the question below for the person who decides.",
+        ),
+    ],
+)
+def test_the_detail_opens_with_what_to_do(said, to_do):
+    assert card(said).detail.startswith(f"**To do:** {to_do}")
+
+
+def test_the_points_for_a_rationale_in_full_words():
+    detail = card(answered(judged(dose=(dose("16"),), criteria={"I.1": NOT_MET}))).detail
+    assert "- morphine 16 mg/d is above the guideline table's 15 mg/d." in detail
+    assert "- Not shown by what was found: I.1 Life expectancy is 3 months or more." in detail
+    refill = card(
+        answered(judged(decision=Decision.INSUFFICIENT_INFORMATION, flags=flags("renewal_criteria_not_stated")))
+    )
+    assert "- The guideline states no criteria for a refill or renewal." in refill.detail
+
+
+def test_a_rationale_that_comes_after_the_answers_is_announced_but_not_for_a_mistaken_unit():
+    later = "Then a clinical rationale is needed too, for the dose:"
+    assert later in card(answered(missing(dose=(dose("16"),)))).detail
+    assert later not in card(answered(missing())).detail
+    assert later not in card(answered(missing(dose=(dose("16"),), rationale_on_file=True))).detail
+    mistaken = card(answered(missing(dose=(dose("150", unit_error=True),))))
+    assert later not in mistaken.detail
+    assert "(10 times that)" in mistaken.detail
+
+
+@pytest.mark.parametrize(
+    ("code", "subject", "why"),
+    [
+        ("conflict", "I.1", "contradict each other"),  # a criterion that misses one fact
+        ("conflict", "life_expectancy_ge_3_months", "contradict each other"),
+        ("stale_attestation", "life_expectancy_ge_3_months", "too old to count"),
+    ],
+)
+def test_a_question_asked_again_says_why(code, subject, why):
+    again = missing(flags=(Flag(code, subject),))
+    asked = [line for line in card(answered(again)).detail.splitlines() if "Is life expectancy" in line]
+    assert len(asked) == 1
+    assert why in asked[0]
+    other = missing(flags=(Flag(code, "another_fact"),))
+    assert "Is life expectancy 3 months or more?\n" in card(answered(other)).detail
+
+
+def test_what_could_not_be_read_is_said_with_the_questions():
+    assert "not available" in card(answered(missing(flags=flags("incomplete_data")))).detail
+    assert "not available" not in card(answered(missing())).detail
+
+
+def test_a_pending_request_shows_a_due_time_that_a_person_reads():
+    due = OnFile(pending=replace(AUTHORIZATION, status="pending", due="2026-03-05T17:00:00-05:00"))
+    made = card(answered(judged(), on_file=due))
+    assert made.summary.endswith("A decision is due by 2026-03-05 17:00 UTC-05:00")
+    assert "T17" not in made.detail
+
+
+def test_the_same_words_are_not_said_twice_of_a_program():
+    for program in (Program.MEDICARE_ADVANTAGE, Program.FEP):
+        made = card(answered(missing(program=program)))
+        for phrase in ("Medicare Advantage", "erson decides", "Follow FEP"):
+            assert made.summary.count(phrase) <= 1
+            assert made.detail.partition("**")[0].count(phrase) <= 1
+    assert "policies/" not in card(answered(judged(program=Program.FEP))).detail  # another guideline applies
+
+
 def test_criteria_with_status_evidence_and_date():
     table = "\n".join(criteria_table(TEXTS, missing()))
-    assert "| I.1 Life expectancy is 3 months or more | not known yet | nothing found |" in table
-    assert "appears met | 2026-02-20 answered yes (QuestionnaireResponse/qr-1) |" in table
+    assert "| I.1 Life expectancy is 3 months or more | **open** | nothing found |" in table
+    assert "appears met | Questionnaire 2026-02-20: answered yes |" in table
     assert GFM.render(table).count("<tr>") == 5
 
 
+def found(*evidence, status=Truth.MET):
+    return CriterionResult(status, tuple(Evidence(*each) for each in evidence))
+
+
+def test_evidence_is_joined_by_source_and_its_reference_stands_once():
+    criteria = {
+        "I.1": found(
+            ("QuestionnaireResponse/q", "2026-02-20", "Trial: yes"),
+            ("QuestionnaireResponse/q", "2026-02-20", "Weeks: 4"),
+        ),
+        "I.2": found(
+            ("MedicationRequest/a", "2026-01-03", "Morphine, 2026-01-03 to 2026-02-01"),
+            ("MedicationRequest/b", "2026-02-03", "Morphine, 2026-02-03 to 2026-02-10"),
+            ("Condition/c", "2026-02-01", "Discitis"),
+            ("Flag/f", None, "seen"),
+            status=Truth.NOT_MET,
+        ),
+        "II.2": found(("Condition/c", "2026-02-01", "Discitis"), ("QuestionnaireResponse/q", "2026-02-20", "Weeks: 4")),
+    }
+    table = "\n".join(criteria_table(TEXTS, judged(criteria=criteria), "morphine"))
+    assert "**Criteria of guideline 09-J1000-31** for morphine\n" in table
+    assert "| Questionnaire 2026-02-20: Trial: yes; Weeks: 4 |" in table
+    row = next(line for line in table.splitlines() if line.startswith("| I.2"))
+    assert row.endswith(
+        "| **not shown** | Medication order: Morphine, 2026-01-03 to 2026-02-01. Medication order (2): Morphine, "
+        "2026-02-03 to 2026-02-10. Problem list 2026-02-01: Discitis. Flag: seen |"
+    )
+    assert "| II.2 | appears met | as above |" in table  # what the rows above hold is not said again
+    for reference in ("QuestionnaireResponse/q", "MedicationRequest/a", "MedicationRequest/b", "Condition/c"):
+        assert table.count(reference) == 1
+
+
 def test_evidence_is_cut_to_what_a_person_reads():
-    many = CriterionResult(Truth.MET, tuple(Evidence(f"Condition/{n}", None, "shows") for n in range(9)))
+    many = found(*((f"Condition/{n}", None, "shows") for n in range(12)))
     text = "\n".join(criteria_table(TEXTS, judged(criteria={"I.1": many})))
-    assert text.count("Condition/") == 3
-    assert "and 6 more" in text
+    assert text.count("Condition/") == 8
+    assert "and 4 more" in text
 
 
 def test_bad_input_93_fhir_text_in_the_detail_is_inert():
@@ -186,12 +310,34 @@ def test_bad_input_93_fhir_text_in_the_detail_is_inert():
 def test_crd_163_several_orders_one_line_each_that_differs():
     same = card(answered(judged()), answered(judged(SECOND)))
     assert same.summary.endswith("(2 orders)")
-    assert "- morphine 20 mg/mL; morphine 20 mg/mL: Appears to meet" in same.detail
+    assert "For: morphine 20 mg/mL; morphine 20 mg/mL." in same.detail
     assert not same.partial
     differ = card(answered(judged()), answered(missing(SECOND)))
     assert differ.rule == "coverage-missing-facts"  # the most urgent leads
-    assert "morphine 20 mg/mL: Prior authorization: 1 answer needed" in differ.detail
-    assert "morphine 20 mg/mL: Appears to meet" in differ.detail
+    assert "- morphine 20 mg/mL: Prior authorization: 1 answer needed." in differ.detail
+    assert "- morphine 20 mg/mL: Appears to meet" in differ.detail
+
+
+def test_the_summary_counts_the_orders_of_which_it_is_true():
+    assert card(answered(judged()), answered(missing(SECOND))).summary.endswith("(1 of 2 orders)")
+    other = {DRAFT: order(), "MedicationRequest/tablets": order("MedicationRequest/tablets")}
+    assert card(answered(judged()), orders=other).summary.endswith("(1 of 2 orders)")
+    assert "order" not in card(answered(judged())).summary
+
+
+def test_with_several_orders_the_criteria_say_for_which():
+    pump = order(SECOND, text="pump")
+    made = card(answered(missing()), answered(judged(SECOND)), orders={DRAFT: order(), SECOND: pump})
+    assert "**Criteria of guideline 09-J1000-31** for morphine 20 mg/mL\n" in made.detail
+    assert "**Criteria of guideline 09-J1000-31**\n" in card(answered(missing())).detail
+
+
+def test_the_count_of_orders_is_never_cut_off():
+    long = replace(TEXTS, instructions={Program.MEDICARE_ADVANTAGE: "word " * 60})
+    said = [answered(missing(source, program=Program.MEDICARE_ADVANTAGE)) for source in (DRAFT, SECOND)]
+    made = coverage_card(long, said, {each.order: order(each.order) for each in said}, {})
+    assert made.summary.endswith("\N{HORIZONTAL ELLIPSIS} (2 orders)")
+    assert len(made.summary) < 140
 
 
 def test_crd_163_a_card_about_some_of_the_orders():
@@ -226,7 +372,7 @@ def test_without_authorization_the_criteria_are_advice():
     [
         (judged(billing=("J2274",)), "Billing: J2274."),
         (judged(billing=()), "Billing if the drug is compounded: J3490; if it is not: J2274."),
-        (judged(tier=Tier("not_addressed")), "The guideline does not speak of this combination."),
+        (judged(tier=Tier("not_addressed")), "The guideline does not speak of this combination of drugs."),
         (missing(program=Program.MEDICARE_ADVANTAGE), "LCD L31254 (likely retired)"),
         (judged(flags=flags("code_conflict")), "J0475 is printed as bupivacaine"),
     ],

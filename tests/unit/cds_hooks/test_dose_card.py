@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from cds_service.cds_hooks.answers import technical_answer
+from cds_service.cds_hooks.card_details import dose_lines
 from cds_service.cds_hooks.dose_card import Acknowledger, dose_card
 from cds_service.domain.authorization import OnFile
 from cds_service.domain.determination import Program, Verdict
@@ -62,15 +63,59 @@ def test_the_detail_shows_the_arithmetic_the_limit_and_its_source():
     detail = card(above()).detail
     for text in (
         "The table is informational; the order can be signed as it is.",
-        "morphine: 16 mg/d **above** (table: 15 mg/d)",
+        "morphine 16 mg/d: **above** the table's 15 mg/d\n",
+        "morphine 20 mg/mL: within the table's 30 mg/mL",
         "0.6 mL/d x 20 mg/mL = 12 mg/d",
-        "[09-J1000-31, DOSAGE/ADMINISTRATION, table, Morphine]",
+        "Limits from guideline 09-J1000-31: DOSAGE/ADMINISTRATION, table, Morphine. The table's concentrations",
         "Not an authorization",
         "Informational only",
-        "Orders: morphine 20 mg/mL",
+        "Order: morphine 20 mg/mL",
     ):
         assert text in detail
     assert "denied" not in detail
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        (dose("31"), "morphine 31 mg/d: **above** the table's 15 mg/d (over 2 times that)"),
+        (dose("30"), "morphine 30 mg/d: **above** the table's 15 mg/d (2 times that)"),
+        (dose("16", None), "morphine concentration: cannot be told from the order"),
+        (dose(None, "31"), "morphine daily dose: cannot be told from the order"),
+        (dose("16", steps=("500 ug / 1 mL = 0.5 mg/mL",)), "500 mcg / 1 mL = 0.5 mg/mL"),
+        (
+            dose("1", "31", daily_limit=None, daily_verdict=Verdict.NO_LIMIT_STATED),
+            "morphine 1 mg/d: no limit stated in the guideline\n",
+        ),
+    ],
+)
+def test_a_value_and_its_limit_in_one_line(result, line):
+    assert line in card(answered(judged(dose=(dose("16"), result)))).detail
+
+
+def test_no_limit_for_the_route_has_no_source_of_limits():
+    none = {"daily_limit": None, "concentration_limit": None}
+    epidural = dose("240", **none, daily_verdict=Verdict.NO_LIMIT_STATED, concentration_verdict=Verdict.NO_LIMIT_STATED)
+    text = "\n".join(dose_lines(TEXTS, [epidural]))
+    assert "morphine 240 mg/d: no limit stated in the guideline for this route" in text
+    assert "Limits from" not in text
+    unclear = dose("1", **none, daily_verdict=Verdict.CANNOT_BE_DETERMINED)
+    assert "morphine 1 mg/d: not compared with the table, because the route is not clear" in "\n".join(
+        dose_lines(TEXTS, [unclear])
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "to_do"),
+    [
+        (above("16", "20"), "**To do:** check the dose. The table is informational"),
+        (above("12", "31"), "**To do:** check the concentration. The table is informational"),
+        (above("16", "31"), "**To do:** check the dose and the concentration. The table is informational"),
+        (answered(judged(dose=(UNIT,))), "**To do:** check the unit and the decimal point."),
+    ],
+)
+def test_the_detail_opens_with_what_to_do(said, to_do):
+    assert card(said).detail.startswith(to_do)
 
 
 def test_several_points_are_one_card():
@@ -79,7 +124,7 @@ def test_several_points_are_one_card():
     shared = dose("16", orders=(DRAFT, SECOND))
     both = card(answered(judged(dose=(shared,))), answered(judged(SECOND, dose=(shared,))))
     assert both.orders == (DRAFT, SECOND)
-    assert both.detail.count("morphine: 16 mg/d") == 1  # one cumulated amount, named once
+    assert both.detail.count("- morphine 16 mg/d") == 1  # one cumulated amount, named once
     assert not both.partial
 
 
