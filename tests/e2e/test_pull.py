@@ -138,12 +138,26 @@ def test_medication_and_payer_are_read_in_a_second_round(start: Start) -> None:
     assert sorted(second) == ["/fhir/Medication/far", "/fhir/Organization/org-payer"]
 
 
+@pytest.mark.parametrize(("place", "asked"), [("EMER", False), ("AMB", True)])
+def test_the_encounter_that_only_the_order_names_tells_acute_care(start: Start, place: str, *, asked: bool) -> None:
+    """Analgesia in the emergency department is nothing of ours, also where the call names no encounter."""
+    held = chart(encounter=[encounter(place)], conditions=[], questionnaireResponses=[])
+    body = call(order(reasonCode=[]), held={**held, "encounter": []})
+    del body["prefetch"]["encounter"], body["context"]["encounterId"]
+    with ehr_of(held) as server:
+        service = pulling(start, server)
+        answered = service.post({**body, **lent(server)}).check()
+    assert server.targets == ["/fhir/Encounter/enc-e2e"]
+    assert bool(answered.actions) is asked
+
+
 def test_reliability_73_a_read_that_gives_another_resource_is_not_used(start: Start) -> None:
     """The Medication asked for is 2 mg/mL; what comes is another one, 40 mg/mL."""
     named = order("8", contained=[], medicationReference={"reference": "Medication/far"})
     with ehr_of(chart(), **{"Medication/far": answer(patient.medication("40", id="other"))}) as server:
         service = pulling(start, server)
-        answered = service.post(pull(server, named)).check()
+        answered = service.post(pull(server, named), "2.2").check()
+    assert answered.information()["covered"] == "indeterminate"  # as if it could not be read
     assert "320 mg/d" not in answered.bytes.decode()
     assert "16 mg/d" not in answered.bytes.decode()
 
@@ -319,9 +333,10 @@ def test_reliability_fault_4_a_refused_token_is_not_used_again(start: Start) -> 
 
 
 def test_reliability_fault_6_a_read_of_nothing_is_known_absent(start: Start) -> None:
-    with ehr_of(chart(), patient=reply(404), encounter=reply(410)) as server:
+    with ehr_of(chart({}), patient=reply(404), encounter=reply(410)) as server:
         service = pulling(start, server)
         answered = service.post(pull(server)).check()
+    assert judged(service, answered)["missing_facts"] == JUDGEMENTS
     assert incomplete(judged(service, answered)) == []
     assert server.targets.count(path_of("patient")) == 1
 

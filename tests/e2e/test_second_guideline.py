@@ -98,6 +98,16 @@ def test_issue_2_section_1_its_own_limits_are_watched(service: Service) -> None:
     assert service.determined(body)["orders"][0]["criteria"]["A.dose"]["status"] == "not_met"
 
 
+def test_reliability_68_a_strangers_birth_date_is_nobodys_age(service: Service) -> None:
+    """Another Patient comes along as an include: the age of the one who is treated stays unknown."""
+    body = call(tablets(), held=grown())
+    del body["prefetch"]["patient"]
+    stranger = {"resourceType": "Patient", "id": "stranger", "birthDate": "1980-01-01"}
+    body["prefetch"]["conditions"]["entry"].append({"resource": stranger, "search": {"mode": "include"}})
+    assert service.determined(body)["orders"][0]["criteria"]["A.age"]["status"] == "unknown"
+    assert service.post(body).check().information()["covered"] == "covered"
+
+
 @pytest.mark.parametrize(
     "draft",
     [order(), tablets(dosageInstruction=[patient.dosage(route="72607000")])],
