@@ -33,25 +33,25 @@ def tier_of(guideline: Guideline, view: View) -> Tier:
 
 
 def icd_support(guideline: Guideline, view: View) -> IcdSupport:
-    """Diagnosis codes of the guideline's list: those of the order decide; without any, the problem list supports."""
+    """Diagnosis codes of the guideline's list, from the order's reasons first, else from the problem list."""
     listed = guideline.plan.icd
     order = view.case.order
     if not listed:
         return _NO_ICD
     stated = _icd(order.reasons)
-    if stated:
-        found = [listed[code] for code in stated if code in listed]
-        if not found:
-            for code in stated:
-                view.flag("icd_not_listed", f"{code[:3]}.{code[3:]}" if len(code) > 3 else code)
-            return IcdSupport("not_listed")
-    else:
+    found = [listed[code] for code in stated if code in listed]
+    if not found:
+        for code in stated:
+            view.flag("icd_not_listed", f"{code[:3]}.{code[3:]}" if len(code) > 3 else code)
         problems = (each for each in view.record.conditions if each.active and each.confirmed)
         found = [listed[code] for each in problems for code in _icd(each.codes) if code in listed]
-        if not found:
+        if found:
+            view.flag("dx_not_linked_to_order", order.source)
+        elif stated:
+            return IcdSupport("not_listed")
+        else:
             view.flag("icd_missing", order.source)
             return _NO_ICD
-        view.flag("dx_not_linked_to_order", order.source)
     found = list({each.code: each for each in found}.values())
     _flag_mismatch(guideline, found, view)
     return IcdSupport("supported", tuple(each.code for each in found))
