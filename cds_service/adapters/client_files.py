@@ -25,7 +25,16 @@ HOOKS = ("order-sign", "order-select", "order-dispatch")
 ACTION_TYPES = ("MedicationRequest", "ServiceRequest", "DeviceRequest")
 _IDENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _DEADLINE_SECONDS = range(2, 10)  # reliability 2.1
-_PLACE = re.compile(r"\$\.([a-z_]+)|field `([A-Za-z0-9_-]+)`")
+_PLACE = re.compile(r"\$\.([a-z_]+)")
+_FIELD = re.compile(r"(unknown|required) field `([^`]*)`")
+_KIND = re.compile(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`")
+_KINDS = {
+    "array": "a list, as [a, b]",
+    "bool": "true or false",
+    "int": "a whole number",
+    "object": "a mapping, as {a: b}",
+    "str": "one value",
+}
 
 
 def load_clients(directory: Path, *, insecure_dev: bool = False) -> Mapping[str, ClientProfile]:
@@ -87,13 +96,20 @@ def _profile(path: Path, root: Node, lines: Mapping[str, int]) -> ClientProfile:
     try:
         return msgspec.convert(_plain(root), ClientProfile, strict=False)
     except msgspec.ValidationError as error:
-        text = str(error)
-        place = _PLACE.search(text)
-        name = (place[1] or place[2]) if place else ""
-        unknown = "unknown field" in text
-        allowed = ", ".join(ClientProfile.__struct_fields__) if unknown else "see config/clients/README.md"
-        complaint = Complaint(path.name, lines.get(name, 1), "" if unknown else name, text, allowed)
-        raise ConfigurationError(str(complaint)) from None
+        raise ConfigurationError(str(_structure_complaint(path.name, str(error), lines))) from None
+
+
+def _structure_complaint(file: str, text: str, lines: Mapping[str, int]) -> Complaint:
+    """What msgspec says about a setting, in the words of these files."""
+    if field := _FIELD.search(text):
+        kind, name = field.groups()
+        if kind == "required":
+            return Complaint(file, 1, name, "nothing", "it must be stated")
+        return Complaint(file, lines.get(name, 1), name, "no such setting", ", ".join(ClientProfile.__struct_fields__))
+    place, kinds = _PLACE.search(text), _KIND.search(text)
+    name = place[1] if place else ""
+    found, allowed = (_KINDS.get(kind, kind) for kind in reversed(kinds.groups())) if kinds else (text, "")
+    return Complaint(file, lines.get(name, 1), name, found, allowed or "see config/clients/README.md")
 
 
 def _plain(node: Node) -> Any:
@@ -182,7 +198,7 @@ def _address_complaints(
     if normal is None:
         yield name, address, "an absolute https address without user, query, fragment and dot segments"
     elif normal[0] == "http" and not (profile.allow_http and insecure_dev):
-        yield name, address, "https; plain http needs allow_http here and --insecure-dev at the start"
+        yield name, address, "https; plain http needs allow_http here, and --insecure-dev or CDS_INSECURE_DEV=on"
 
 
 def _list(values: tuple[str, ...]) -> str:

@@ -25,8 +25,8 @@ def read(text: str, file: str, complaints: list[Complaint]) -> Node | None:
         root = loader.get_single_node()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        problem = getattr(error, "problem", None) or "text that is not YAML"
-        complaints.append(Complaint(file, mark.line + 1 if mark else 1, "", str(problem), "one YAML document"))
+        problem = str(getattr(error, "problem", None) or "text that is not YAML").removeprefix("found ")
+        complaints.append(Complaint(file, mark.line + 1 if mark else 1, "", problem, "one YAML document"))
         return None
     finally:
         loader.dispose()

@@ -24,8 +24,8 @@ _ORDER_TYPES = ("MedicationRequest", "ServiceRequest", "DeviceRequest")
 
 # Why an address of the client's gave nothing usable -> what to do about it.
 _UNREACHABLE: Mapping[str, str] = {
-    "not_allowed": "this service may not call it: plain http needs allow_http and --insecure-dev, "
-    "and the address must be written exactly as registered",
+    "not_allowed": "this service may not call it: plain http needs allow_http, and --insecure-dev or "
+    "CDS_INSECURE_DEV=on; and the address must be written exactly as registered",
     "address_refused": "its name leads to a private, loopback or link-local address; if the site is in a private "
     "network on purpose, set allow_private: true",
     "name_not_resolved": "its name does not resolve; check the spelling and this machine's name server",
@@ -122,7 +122,8 @@ def _registration(profile: ClientProfile) -> Iterator[Finding]:
     if profile.tenants:
         yield Finding("ok", "registration", f"tokens with tenant {_list(profile.tenants)}, or without one, are let in")
     else:
-        yield Finding("note", "registration", "a token that names a tenant is refused; if the EHR sends one, list it")
+        text = "a token that names a tenant is refused; if the EHR sends one, list it under tenants"
+        yield Finding("note", "registration", text)
     if profile.deadline_seconds > _CRD_SECONDS:
         text = f"answers may take {profile.deadline_seconds} s, but CRD clients may stop waiting after {_CRD_SECONDS} s"
         yield Finding("note", "registration", text)
@@ -136,7 +137,8 @@ def _keys(profile: ClientProfile, report: KeySetReport) -> Iterator[Finding]:
         return
     usable = [key for key in report.keys if set(key.algorithms) & set(profile.algorithms)]
     if usable:
-        yield Finding("ok", "keys", f"{place} was read: {len(report.keys)} keys, {len(usable)} usable")
+        held = f"{len(report.keys)} key{'s' if len(report.keys) > 1 else ''}"
+        yield Finding("ok", "keys", f"{place} was read: {held}, {len(usable)} usable")
     else:
         text = f"{place} was read, but none of its {len(report.keys)} keys can verify {_list(profile.algorithms)}"
         yield Finding("problem", "keys", text)
@@ -169,8 +171,9 @@ def _audiences(profile: ClientProfile, urls: Mapping[str, str]) -> Iterator[Find
             yield Finding("problem", "aud", f"this service has no {hook}")
             continue
         yield Finding("ok", "aud", f"for {hook} a token's aud must be exactly {urls[hook]}")
-        if not urls[hook].startswith("https://"):
-            yield Finding("note", "aud", f"{urls[hook]} is not https; real clients will not call it")
+    if any(not urls[hook].startswith("https://") for hook in profile.hooks if hook in urls):
+        text = "this address is not https, real clients will not call it; set CDS_PUBLIC_URL to the public one"
+        yield Finding("note", "aud", text)
     if profile.audiences:
         yield Finding("note", "aud", f"{_list(profile.audiences)} is accepted for every hook as well")
     if profile.single_aud:

@@ -31,6 +31,7 @@ def test_nothing_is_nothing(text: str) -> None:
         ("<<: {a: 1}\n", "a merge key <<", 1),
         ("[1, 2]: 3\n", "a key that is not text", 1),
         ("a: [1\n", "expected ',' or ']'", 2),
+        ("a: 1\nb:\n\tc: 2\n", "f.yaml:3: found character that cannot start any token", 3),
         ("", "an empty file", 1),
         ("a: 1\n---\nb: 2\n", "but found another document", 2),
         ("[" * 60 + "]" * 60, "deeper nesting", 1),
