@@ -80,6 +80,10 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
             files = read_files(settings)
         finally:
             wait_for_upgrade()
+        if settings.client_auth and not files.clients:
+            click.echo(
+                f"cds-service: no client is registered in {settings.clients_dir}; every call is refused", err=True
+            )
         run(settings, lambda: create_app(settings, real_adapters(settings, files, log_writer)))
 
 

@@ -78,8 +78,9 @@ def test_fault_f21_database_down_at_boot_leaves_the_process_up_and_not_ready(tmp
 
 
 def test_fresh_start_makes_database_and_key_and_is_ready(tmp_path: Path) -> None:
-    with served(tmp_path) as (port, _):
+    with served(tmp_path) as (port, log):
         assert fetch(port, "/readyz")[0] == 200
+        assert "no client is registered" in log.read_text("utf-8")
         assert (tmp_path / "var" / "cds.sqlite3").exists()
         assert (tmp_path / "var" / "patient.key").stat().st_mode & 0o777 == 0o600
         assert fetch(port, "/policies/09-J1000-31")[0] == 200
