@@ -1,4 +1,4 @@
-"""What the first reads name but do not hold: an order's Medication, a Coverage's payer, a reason, a device."""
+"""What the first reads name but do not hold: an order's Medication or Encounter, a Coverage's payer, a device."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 
 from cds_service.cds_hooks.drafts import Draft
 from cds_service.cds_hooks.prefetch import readable_types
+from cds_service.domain.record import Availability
 from cds_service.fhir.chart import Chart
 from cds_service.ports import Grant
 
 MOST = 24  # further reads for one call; what lies beyond stays unknown
 
+_Elements = tuple[tuple[str, tuple[str, ...]], ...]
 # resource type -> elements that hold references, and the types worth reading through them
-_NAMES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+_NAMES: Mapping[str, _Elements] = {
     "MedicationRequest": (
         ("medicationReference", ("Medication",)),
         ("insurance", ("Coverage",)),
@@ -29,15 +31,26 @@ _NAMES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("reasonReference", ("Condition",)),
     ),
     "Coverage": (("payor", ("Organization",)),),
+    "DeviceUseStatement": (("device", ("Device",)),),
 }
+_CHART = (
+    "Coverage",
+    "MedicationRequest",
+    "MedicationStatement",
+    "MedicationDispense",
+    "MedicationAdministration",
+    "DeviceUseStatement",
+)
+# The chart's own orders name encounters that are over; a draft's tells in which setting it is written.
+_ENCOUNTER = (("encounter", ("Encounter",)),)
 
 
 def still_named(chart: Chart, drafts: Sequence[Draft], known: Iterable[str]) -> dict[str, str]:
     """Names ("Type/id") that are neither held nor asked for yet, with their types; the drafts' own come first."""
     found: dict[str, str] = {}
     asked = frozenset(known)
-    for resource in _in_order(chart, drafts):
-        for element, kinds in _NAMES[resource["resourceType"]]:
+    for resource, elements in _in_order(chart, drafts):
+        for element, kinds in elements:
             for reference in _references(resource.get(element)):
                 name = chart.normal(reference)
                 if name is None or name in asked or name in found or chart.resolve(reference, resource) is not None:
@@ -56,12 +69,16 @@ def lent_for(grant: Grant, named: Mapping[str, str]) -> list[str]:
     return [name for name, kind in named.items() if types is None or "*" in types or kind in types]
 
 
-def _in_order(chart: Chart, drafts: Sequence[Draft]) -> Iterator[Mapping[str, Any]]:
+def _in_order(chart: Chart, drafts: Sequence[Draft]) -> Iterator[tuple[Mapping[str, Any], _Elements]]:
+    # Without context.encounterId nobody asked for an Encounter yet; otherwise that one counts, found or not.
+    further = _ENCOUNTER if chart.seen("Encounter") is Availability.NOT_ASKED else ()
     for draft in drafts:
-        if draft.resource["resourceType"] in _NAMES:
-            yield draft.resource
-    for kind in ("Coverage", "MedicationRequest", "MedicationStatement", "MedicationAdministration"):
-        yield from chart.of(kind)
+        elements = _NAMES.get(draft.resource["resourceType"])
+        if elements is not None:
+            yield draft.resource, (*elements, *further)
+    for kind in _CHART:
+        for resource in chart.of(kind):
+            yield resource, _NAMES[kind]
 
 
 def _references(value: Any) -> Iterator[dict[str, Any]]:

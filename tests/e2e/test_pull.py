@@ -138,19 +138,6 @@ def test_medication_and_payer_are_read_in_a_second_round(start: Start) -> None:
     assert sorted(second) == ["/fhir/Medication/far", "/fhir/Organization/org-payer"]
 
 
-@pytest.mark.parametrize(("place", "asked"), [("EMER", False), ("AMB", True)])
-def test_the_encounter_that_only_the_order_names_tells_acute_care(start: Start, place: str, *, asked: bool) -> None:
-    """Analgesia in the emergency department is nothing of ours, also where the call names no encounter."""
-    held = chart(encounter=[encounter(place)], conditions=[], questionnaireResponses=[])
-    body = call(order(reasonCode=[]), held={**held, "encounter": []})
-    del body["prefetch"]["encounter"], body["context"]["encounterId"]
-    with ehr_of(held) as server:
-        service = pulling(start, server)
-        answered = service.post({**body, **lent(server)}).check()
-    assert server.targets == ["/fhir/Encounter/enc-e2e"]
-    assert bool(answered.actions) is asked
-
-
 def test_reliability_73_a_read_that_gives_another_resource_is_not_used(start: Start) -> None:
     """The Medication asked for is 2 mg/mL; what comes is another one, 40 mg/mL."""
     named = order("8", contained=[], medicationReference={"reference": "Medication/far"})
