@@ -58,13 +58,13 @@ def missing_list(texts: CardTexts, determination: OrderDetermination) -> list[st
 
 
 def _why_again(determination: OrderDetermination) -> dict[str, str]:
-    """Facts that were answered before, with why they are asked again; a criterion stands for the one fact it misses."""
+    """Missing facts that were answered before, with why they are asked again; a criterion stands for its one fact."""
     why = {}
     for flag in determination.flags:
         if flag.code in _WHY:
             criterion = determination.criteria.get(flag.subject)
             names = criterion.missing if criterion else (flag.subject,)
-            if len(names) == 1:
+            if len(names) == 1 and names[0] in determination.missing_facts:
                 why[names[0]] = _WHY[flag.code]
     return why
 
@@ -135,7 +135,10 @@ def advice_lines(texts: CardTexts, determination: OrderDetermination, order: Ord
         parts += _therapy(texts, determination.tier.tier, texts.regimens.get(drugs, ""))
     parts += [note for drug in sorted(drugs) for note in texts.drug_notes.get(drug, ())]
     parts += _diagnosis(determination) + _billing(texts, determination, drugs)
+    explained = _why_again(determination).values()
     for code in codes:
+        if _WHY.get(code) in explained:
+            continue  # stands with the question
         parts += texts.flag_notes.get(code) or ((_REMARKS[code],) if code in _REMARKS else ())
     if order is not None and order.prior and texts.precaution:
         parts.append(texts.precaution)

@@ -86,11 +86,16 @@ def _criterion(guideline: Guideline, key: str) -> str:
 
 
 def _note(guideline: Guideline, each: Statement | Annotation) -> str:
-    """A text with its citation; the guideline's own words in quotation marks."""
-    text = markdown_text(each.text if isinstance(each, Statement) else each.remark, _LONG)
-    if isinstance(each, Statement) and each.quoted:
-        text = f"\N{LEFT DOUBLE QUOTATION MARK}{text}\N{RIGHT DOUBLE QUOTATION MARK}"
+    """A text with its citation; the guideline's own words in quotation marks, before our finding about them."""
+    if isinstance(each, Annotation):
+        text = f"{_quoted(each.printed)}: {markdown_text(each.remark, _LONG)}"
+    else:
+        text = _quoted(each.text) if each.quoted else markdown_text(each.text, _LONG)
     return f"{text} ({markdown_text(guideline.id)}, {markdown_text(each.cite)})"
+
+
+def _quoted(text: str) -> str:
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{markdown_text(text, _LONG)}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:

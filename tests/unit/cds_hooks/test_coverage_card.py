@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cds_service.cds_hooks.answers import technical_answer
@@ -223,7 +225,9 @@ def test_a_question_asked_again_says_why(code, subject, why):
     asked = [line for line in card(answered(again)).detail.splitlines() if "Is life expectancy" in line]
     assert len(asked) == 1
     assert why in asked[0]
+    assert card(answered(again)).detail.count(why) == 1  # said with the question, not once more below
     other = missing(flags=(Flag(code, "another_fact"),))
+    assert why in card(answered(other)).detail
     assert "Is life expectancy 3 months or more?\n" in card(answered(other)).detail
 
 
@@ -305,6 +309,18 @@ def test_bad_input_93_fhir_text_in_the_detail_is_inert():
     assert "javascript:" not in "".join(part for part in html.split('"') if "href" in part)
     assert html.count("<td>") == 3
     assert "<code>" not in html
+
+
+@given(st.text(max_size=40) | st.text(alphabet="<>[]()`*_~|\\!#&:/.@-+=1aw \n\t", max_size=20))
+def test_bad_input_93_whatever_the_evidence_says(text):
+    rows = {
+        "I.1": found((text, text, text), ("Condition/c", text, text)),
+        "I.2": found((f"{text}/x", None, f"x {text}"), (text, None, text), status=Truth.NOT_MET),
+    }
+    tokens = GFM.parse("\n".join(criteria_table(TEXTS, judged(criteria=rows))))
+    assert sum(token.type == "td_open" for token in tokens) == 6
+    inside = {child.type for token in tokens for child in token.children or []}
+    assert inside <= {"text", "text_special", "strong_open", "strong_close"}
 
 
 def test_crd_163_several_orders_one_line_each_that_differs():
