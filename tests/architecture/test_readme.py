@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from cds_service.adapters.client_auth import REASONS
 from tests.support.web_server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,3 +176,22 @@ def test_links_of_the_readme_lead_somewhere() -> None:
     links = re.findall(r"\]\(((?!https?:)[^)#]+)", README.read_text("utf-8"))
     assert len(links) > 4
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_page_of_the_docs_is_reached_from_the_readme_and_no_link_is_dead() -> None:
+    reached, to_read = set[Path](), [README]
+    while to_read:
+        page = to_read.pop()
+        reached.add(page)
+        for link in re.findall(r"\]\(((?!https?:)[^)#]+)", page.read_text("utf-8")):
+            target = (page.parent / link).resolve()
+            assert target.exists(), f"{page.name}: {link}"
+            if target.suffix == ".md" and target not in reached:
+                to_read.append(target)
+    assert {*ROOT.glob("docs/**/*.md"), ROOT / "config" / "clients" / "README.md"} <= reached
+
+
+def test_every_reason_of_a_refused_token_is_explained() -> None:
+    text = (ROOT / "config" / "clients" / "README.md").read_text("utf-8")
+    table = re.findall(r"^\|([^|]+)\|", text[text.index("| `reason` |") :], re.MULTILINE)[2:]
+    assert set(re.findall(r"`(\w+)`", "".join(table))) == REASONS
