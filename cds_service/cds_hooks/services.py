@@ -37,7 +37,7 @@ ORDER_SELECT = Service(
     "order-select",
     "order-select",
     "Coverage of intrathecal and epidural drug therapy (preparation)",
-    "Prepares the answer while an order is being chosen. Shows nothing yet.",
+    "Prepares the answer while an order is being chosen. It shows nothing itself.",
     "Never returns cards or actions; use it together with order-sign.",
 )
 ORDER_DISPATCH = Service(
