@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from cds_service.domain.determination import Tier
 from cds_service.domain.limits import DoseTable, Limit
 from cds_service.domain.vocabulary import ICD10CM, RouteGroup
 from cds_service.policy.model import Annotation, Billing, DoseRow, ListedCode, Mismatch, Regimen
 from cds_service.policy.source import At, Complaint, plain, several
+
+_PRINTED: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(g|mg|µg|μg|ug|mcg)(?:/(?:mL|d|day))?")
+_MILLIGRAMS: Final = {"g": Fraction(1000), "mg": Fraction(1)}  # micrograms otherwise
 
 
 class Names:
@@ -57,6 +62,8 @@ class TableReader(Names):
             drug = self.one_of(each["drug"], self.drugs, "rows.drug")
             if drug in rows:
                 self.wrong(each["drug"].at, "rows", f"{drug} a second time", "each drug once")
+            for name in ("concentration", "daily"):
+                self._as_printed(each["printed"][name], each[name], f"rows.{name}")
             factors = each["unit_error_factor"] or {}
             rows[drug] = Limit(
                 daily=each["daily"],
@@ -67,6 +74,17 @@ class TableReader(Names):
             )
         routes = frozenset(RouteGroup(plain(word)) for word in self.dosing["routes"])
         return DoseTable(rows, routes, self.dosing["unit_exchange_factor"])
+
+    def _as_printed(self, cell: Any, value: Any, where: str) -> None:
+        """The number that is computed with must be the one that the policy's page shows as printed."""
+        text = plain(cell)
+        stated = _PRINTED.fullmatch(text)
+        if stated is not None:
+            printed = Fraction(stated[1]) * _MILLIGRAMS.get(stated[2], Fraction(1, 1000))
+            if value is None or Fraction(value) != printed:
+                self.wrong(cell.at, where, f"another number than the printed cell's {text}", "the same in mg")
+        elif value is not None and not any(sign.isdigit() for sign in text):
+            self.wrong(cell.at, where, f"a number where {text!r} is printed", "null: no limit is stated")
 
     def dose_rows(self) -> tuple[DoseRow, ...]:
         """The table as printed."""

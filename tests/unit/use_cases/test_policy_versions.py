@@ -44,6 +44,7 @@ def write(config: Path, folder: str, effective: str, until: str, daily: str) -> 
         own / "policy.yaml", "\neffective: 2025-07-01", f"\neffective: {effective}" + f"\nuntil: {until}" * bool(until)
     )
     change(own / "dosing.yaml", "    daily: 10", f"    daily: {daily}")
+    change(own / "dosing.yaml", "daily: 10 mg}", f"daily: {daily} mg}}")
 
 
 @pytest.fixture(scope="module")
