@@ -23,6 +23,7 @@ FLAGS = {
     "non_ucum_unit": "A unit was not sent in UCUM and was read by an alias.",
     "other_drug_running": "Another neuraxial drug is running beside the order.",
     "pain_reduction_below_50_percent": "The computed pain reduction is below the guideline's example.",
+    "patient_unknown": "The order does not say whose it is; nothing of a chart was used for it.",
     "policy_not_in_force": "No version of the guideline is in force on this day; the nearest one was used.",
     "possible_unit_error": "The amount looks like an error of units.",
     "renewal_criteria_not_stated": "The guideline states no criteria for refills and renewals.",

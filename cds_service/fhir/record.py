@@ -190,7 +190,7 @@ def _intolerance(resource: Resource) -> Intolerance:
 def _service_orders(chart: Chart, dropped: list[tuple[str, str]]) -> tuple[ServiceOrder, ...]:
     found: list[ServiceOrder] = []
     kinds = ("ServiceRequest", "DeviceRequest")
-    drafts = [(held.reference, held.resource, True) for held in chart.drafts]
+    drafts = [(held.reference, held.resource, True) for held in chart.drafts if held.bound]
     stored = [(source(resource), resource, False) for kind in kinds for resource in chart.of(kind)]
     for name, resource, draft in drafts + stored:
         if resource.get("resourceType") not in kinds:

@@ -13,7 +13,8 @@ class Case(msgspec.Struct, frozen=True):
     """One draft order with everything known around it.
 
     ``companions`` are all other draft orders of the request. ``authorization_in_force``: an authorization on file
-    covers this order, so that facts of the original trial are not asked again.
+    covers this order, so that facts of the original trial are not asked again. ``patient_known`` False: the order does
+    not say whose it is, and ``record`` is empty.
     """
 
     order: Order
@@ -22,3 +23,4 @@ class Case(msgspec.Struct, frozen=True):
     record: Record
     companions: tuple[Order, ...] = ()
     authorization_in_force: bool = False
+    patient_known: bool = True

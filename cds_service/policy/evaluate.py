@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Final
 
+import msgspec
+
 from cds_service.domain.determination import (
     CriterionResult,
     Decision,
@@ -47,6 +49,8 @@ def determine(
     scope = scope_of(guideline, payer, view)
     if scope.in_scope is False:
         return _untouched(guideline, case, scope)
+    if not case.patient_known:
+        return _of_nobody(guideline, view, scope)
     request = _request_type(guideline, view)
     steps = plan.steps[request.reports if request else guideline.reported_while_unknown]
     criteria = _test(steps, view, plan)
@@ -96,6 +100,18 @@ def _untouched(guideline: Guideline, case: Case, scope: ScopeResult) -> OrderDet
         billing=(),
         missing_facts=(),
         flags=(Flag("acute_care_setting", case.order.source),) if scope.acute_care else (),
+    )
+
+
+def _of_nobody(guideline: Guideline, view: View, scope: ScopeResult) -> OrderDetermination:
+    """An order that does not say whose it is: its own arithmetic, and no judgement (reliability row 69)."""
+    view.flag("patient_unknown", view.case.order.source)
+    return msgspec.structs.replace(
+        _untouched(guideline, view.case, scope),
+        in_scope=None,
+        decision=Decision.INSUFFICIENT_INFORMATION,
+        dose=view.case.dose.results if view.case.order.kind is OrderKind.DRUG else (),
+        flags=_ordered_flags(view),
     )
 
 

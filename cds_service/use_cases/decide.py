@@ -111,7 +111,10 @@ def in_force(rules: Rules, day: date) -> tuple[GuidelineRules, ...]:
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What one call holds. ``orders`` and ``choices`` are keyed by the draft's "Type/id", in bundle order."""
+    """What one call holds. ``orders`` and ``choices`` are keyed by the draft's "Type/id", in bundle order.
+
+    An order that does not say whose it is has no choice: it is not answered from this patient's chart (reliability 69).
+    """
 
     chart: Chart
     orders: Mapping[str, Order]
@@ -156,6 +159,7 @@ def read(
         for draft in request.drafts
         if is_order(draft.resource)
     }
+    unbound = {draft.source for draft, held in zip(request.drafts, chart.drafts, strict=True) if not held.bound}
     routes = routes_alongside(orders.values())
     return Reading(
         chart=chart,
@@ -166,7 +170,9 @@ def read(
             if may_cumulate(stored, vocabulary, routes)
         ),
         choices={
-            draft.source: choose(chart, coverages, draft.resource) for draft in request.drafts if draft.source in orders
+            draft.source: choose(chart, coverages, draft.resource)
+            for draft in request.drafts
+            if draft.source in orders and draft.source not in unbound
         },
         failed=frozenset(kind for kind, seen in chart.availability.items() if seen is Availability.NOT_READABLE),
     )
@@ -186,16 +192,19 @@ def judge(
     guidelines = in_force(rules, as_of)
     known: dict[str, tuple[Record, Mapping[str, Order]]] = {}
     judged = {}
-    for source in reading.orders:
+    for source, alone in reading.orders.items():
         found: Judged | None = None
         for each in guidelines:
             guideline = each.guideline
             if guideline.canonical not in known:
                 known[guideline.canonical] = _known(rules, guideline, reading, as_of)
             record, orders = known[guideline.canonical]
-            order = orders[source]
-            companions = tuple(other for other in orders.values() if other is not order) if len(orders) > 1 else ()
-            tried = _judge_one(rules, each, reading, order, companions, record, as_of, authorizations)
+            order = orders.get(source)
+            if order is None:
+                tried = _judge_unbound(rules, each, alone, as_of)
+            else:
+                companions = tuple(other for other in orders.values() if other is not order) if len(orders) > 1 else ()
+                tried = _judge_one(rules, each, reading, order, companions, record, as_of, authorizations)
             if found is None or rank(tried) < rank(found):
                 found = tried
             if tried.determination.in_scope is True:
@@ -213,6 +222,7 @@ def _known(rules: Rules, guideline: Guideline, reading: Reading, as_of: date) ->
     return record, {
         source: with_confirmed_route(guideline, rules.vocabulary, order, record, as_of)
         for source, order in reading.orders.items()
+        if source in reading.choices
     }
 
 
@@ -244,6 +254,13 @@ def _judge_one(
         authorization_in_force=on_file.granted is not None,
     )
     return Judged(each, determine(each.guideline, rules.vocabulary, rules.payer, case, as_of), on_file)
+
+
+def _judge_unbound(rules: Rules, each: GuidelineRules, order: Order, as_of: date) -> Judged:
+    """An order by itself: no chart, no other order and no Coverage is known to belong to it."""
+    dose = assess(order, (), each.guideline.dose_table)
+    case = Case(order, Program.UNKNOWN, dose, Record(""), patient_known=False)
+    return Judged(each, determine(each.guideline, rules.vocabulary, rules.payer, case, as_of), NOTHING_ON_FILE)
 
 
 def determination_of(judged: Iterable[Judged], as_of: date) -> Determination | None:

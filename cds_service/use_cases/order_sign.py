@@ -209,7 +209,8 @@ class OrderSign:
         if known is None:
             known = self._prefetched(request, caller, as_of)
         request, reading = known.request, known.reading
-        choices = {source: reading.choices[source] for source in may_concern(self._rules, reading.orders)}
+        concerned = may_concern(self._rules, reading.orders)
+        choices = {source: reading.choices[source] for source in concerned if source in reading.choices}
         unseen = any(choice.state == "not_readable" for choice in choices.values())
         if unseen or (request.dispatched and not request.drafts):
             raise Unanswerable(_UNANSWERABLE)
