@@ -89,3 +89,9 @@ def canonical(code: Code) -> Code:
     if code.system == ICD10CM:
         return Code(ICD10CM, code.code.upper().replace(".", ""))
     return code
+
+
+def icd_text(code: str) -> str:
+    """An ICD-10-CM code as people write it: upper case, with the dot (contract: determination)."""
+    bare = code.upper().replace(".", "")
+    return f"{bare[:3]}.{bare[3:]}" if len(bare) > 3 else bare

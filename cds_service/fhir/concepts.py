@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from cds_service.domain.record import Code
+from cds_service.domain.vocabulary import ICD10CM, icd_text
 
 NOTHING: tuple[dict[str, Any], ...] = ()
 
@@ -49,7 +50,7 @@ def codes_of_all(concepts: Any) -> tuple[Code, ...]:
 
 
 def label(concept: Any) -> str:
-    """What a person calls it: the text, else the first display, else the first code."""
+    """What a person calls it: the text, else the first display, else the first code (ICD-10-CM with its dot)."""
     if type(concept) is not dict:
         return ""
     text = concept.get("text")
@@ -60,7 +61,9 @@ def label(concept: Any) -> str:
         display = coding.get("display")
         if type(display) is str:
             return display
-        spare = spare or word(coding.get("code"))
+        if not spare:
+            code = word(coding.get("code"))
+            spare = icd_text(code) if coding.get("system") == ICD10CM else code
     return spare
 
 

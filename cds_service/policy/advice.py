@@ -5,7 +5,7 @@ from __future__ import annotations
 from cds_service.domain.determination import IcdSupport, Tier
 from cds_service.domain.order import OrderKind, Part
 from cds_service.domain.record import Code
-from cds_service.domain.vocabulary import ICD10CM
+from cds_service.domain.vocabulary import ICD10CM, icd_text
 from cds_service.policy.model import Guideline, ListedCode
 from cds_service.policy.scope import running_drugs
 from cds_service.policy.view import View
@@ -42,7 +42,7 @@ def icd_support(guideline: Guideline, view: View) -> IcdSupport:
     found = [listed[code] for code in stated if code in listed]
     if not found:
         for code in stated:
-            view.flag("icd_not_listed", f"{code[:3]}.{code[3:]}" if len(code) > 3 else code)
+            view.flag("icd_not_listed", icd_text(code))
         problems = (each for each in view.record.conditions if each.active and each.confirmed)
         found = [listed[code] for each in problems for code in _icd(each.codes) if code in listed]
         if found:
@@ -54,7 +54,7 @@ def icd_support(guideline: Guideline, view: View) -> IcdSupport:
             return _NO_ICD
     found = list({each.code: each for each in found}.values())
     _flag_mismatch(guideline, found, view)
-    return IcdSupport("supported", tuple(each.code for each in found))
+    return IcdSupport("supported", tuple(icd_text(each.code) for each in found))
 
 
 def _icd(codes: tuple[Code, ...]) -> list[str]:
