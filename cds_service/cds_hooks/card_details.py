@@ -42,6 +42,7 @@ _REMARKS = {
     "trial_drug_not_opioid": "The trial drug was not an opioid; the guideline speaks of an opioid trial.",
     "non_ucum_unit": "A unit is not written in UCUM; please check how it was read.",
     "dose_shape_unusual": "The dose is written in an unusual form; please check how it was read.",
+    "policy_not_in_force": "No version of the guideline is in force on this day; the nearest one was used.",
     "dx_not_linked_to_order": "The diagnosis was taken from the problem list; it is not linked to the order.",
 }
 
