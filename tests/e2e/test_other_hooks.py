@@ -150,8 +150,9 @@ def rules(answer: Answer) -> list[str]:
 
 
 def override(service: Service, card: str, *, reason: str = "dose-verified", version: str = "2.0") -> Answer:
-    """The prescriber sets a card aside, with a reason unless it is empty."""
-    given = {"reason": {"code": reason, "system": "https://cds.example.org/reasons"}} if reason else {}
+    """The prescriber sets a card aside, with a reason or, where that is empty, with a remark alone."""
+    coded = {"reason": {"code": reason, "system": "https://cds.example.org/reasons"}}
+    given = coded if reason else {"userComment": "noted"}
     when = service.clock.now().isoformat()
     entry = {"card": card, "outcome": "overridden", "overrideReason": given, "outcomeTimestamp": when}
     token = service.token("order-sign/feedback", version)
@@ -196,7 +197,8 @@ def test_decisions_5_only_the_same_regimen_of_the_same_prescriber_is_quiet(
     service: Service, why: str, changes: dict[str, Any]
 ) -> None:
     first = service.post(call(ABOVE))
-    override(service, first.cards[0]["uuid"], reason=changes.get("reason", "dose-verified"))
+    given = override(service, first.cards[0]["uuid"], reason=changes.get("reason", "dose-verified"))
+    assert given.status == 200
     service.clock.at += changes.get("after", 0)
     draft = next_order(changes.get("rate", "8"))
     if "route" in changes:  # the table holds no limit for the epidural route, so the strength is what stands out
