@@ -239,15 +239,15 @@ def _flags(
 
 
 def _gaps(view: View, steps: tuple[CriterionStep, ...], plan: Plan) -> list[str]:
-    """Resource types not wholly seen on which a criterion that is still unknown could rest."""
+    """Resource types not wholly seen on which a criterion could rest: what is unknown, or could speak against it."""
     availability = view.record.availability
     gaps: dict[str, None] = {}
     for step in steps:
         result = view.results[step.id]
-        if result.status is not Truth.UNKNOWN:
+        if result.status is Truth.NOT_MET:
             continue
         expected, served = [step.types], []
-        for fact in result.missing:
+        for fact in result.missing if result.status is Truth.UNKNOWN else step.facts:
             always, also = plan.types[fact]
             expected.append(always)
             served.append(also)
