@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import time
 import uuid
 from datetime import UTC, datetime
@@ -19,6 +21,11 @@ class SystemClock:
         return time.monotonic()
 
 
+# Ids of records, unique but no secrets: the system's own source would be asked, and waited for, at every call.
+_ids = random.Random()  # noqa: S311 - see above
+os.register_at_fork(after_in_child=_ids.seed)  # a forked worker must not repeat its sibling's ids
+
+
 def new_id() -> str:
-    """A new random UUID as text (``ports.NewId``)."""
-    return str(uuid.uuid4())
+    """A new random UUID as text (``ports.NewId``); never a secret."""
+    return str(uuid.UUID(int=_ids.getrandbits(128), version=4))

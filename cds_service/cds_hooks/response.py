@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -15,6 +14,7 @@ from cds_service.cds_hooks.card_texts import CardTexts
 from cds_service.cds_hooks.cards import Card, render_card
 from cds_service.cds_hooks.drafts import Draft
 from cds_service.cds_hooks.system_actions import update_order
+from cds_service.domain.digest import sha256_hex
 from cds_service.fhir.coverage_information import RESOURCE_TYPES, render_coverage_information
 
 NOTHING = b'{"cards":[]}'
@@ -42,7 +42,7 @@ class Assertion(msgspec.Struct, frozen=True):
 def assertion_id(policy_digest: str, as_of: date, coverage: str, determination: bytes) -> str:
     """coverage-assertion-id: the same for the same policy, day, Coverage and determination document."""
     head = f"{policy_digest} {as_of.isoformat()} {coverage} ".encode()
-    return str(uuid.uuid5(_ASSERTION_SPACE, hashlib.sha256(head + determination).hexdigest()))
+    return str(uuid.uuid5(_ASSERTION_SPACE, sha256_hex(head, determination)))
 
 
 def actions(

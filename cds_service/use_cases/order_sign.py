@@ -21,6 +21,7 @@ from cds_service.cds_hooks.request import HookRequest, parse_request
 from cds_service.cds_hooks.response import NOTHING, HookResponse, compose
 from cds_service.cds_hooks.services import find_service
 from cds_service.clients import registered_server
+from cds_service.domain.digest import sha256_hex
 from cds_service.errors import (
     CdsServiceError,
     NotAllowed,
@@ -91,7 +92,7 @@ class OrderSign:
         """
         del url
         request = parse_request(body, service=find_service(service))
-        digest = hashlib.sha256(body).hexdigest()
+        digest = sha256_hex(body)
         strict = caller.profile.jti == "strict"
         said: Said | None = None
         try:
