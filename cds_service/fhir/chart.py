@@ -52,7 +52,7 @@ class Dropped(msgspec.Struct, frozen=True):
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """One resource of ``context.draftOrders``; ``bound`` False where its subject is not known to be the patient."""
+    """One resource of ``context.draftOrders``; ``bound`` False where it names somebody by display alone (row 69)."""
 
     reference: str  # "MedicationRequest/draft-1"; fullUrl or "Type/#n" where it has no id
     resource: Resource
@@ -177,7 +177,8 @@ class _Filing:
             ident = resource.get("id")
             name = f"{kind}/{ident}" if ident is not None else full_url or f"{kind}/#{number}"
             self.draft_names.add(name)
-            self.drafts.append(Draft(name, resource, not refusal))
+            # A draft without any subject is the call's own: hooks fire for context.patientId alone.
+            self.drafts.append(Draft(name, resource, not refusal or not patient_gate.has_subject(kind, resource)))
 
     def file_key(self, key: str, kind: str, prefetch: Mapping[str, Any], fetched: Mapping[str, Read]) -> None:
         state = self.file_answer(key, kind, prefetch[key]) if key in prefetch else _NOT_ASKED

@@ -67,6 +67,11 @@ def names_somebody(kind: str, resource: Mapping[str, Any]) -> bool:
     return type(subject) is dict and bool(subject.get("identifier") or subject.get("reference"))
 
 
+def has_subject(kind: str, resource: Mapping[str, Any]) -> bool:
+    """Whether anybody is named at all, in whatever way."""
+    return bool(_subject(kind, resource))
+
+
 def error(kind: str, resource: Mapping[str, Any]) -> str:
     """``entered_in_error`` or ``refuted`` for what never counts (guideline analysis 1.2), else ``""``."""
     if resource.get("status") == "entered-in-error":

@@ -1,4 +1,4 @@
-"""A draft order that does not say whose it is, by a reference, is not answered from this patient's chart (row 69)."""
+"""A draft order that names somebody by display alone is not answered from this patient's chart (row 69)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from tests.support.e2e_service import VERSIONS, Service
 
 NOBODY = [
     pytest.param({"display": "Ezra Example"}, id="display only"),
-    pytest.param({}, id="empty"),
-    pytest.param(None, id="missing"),
+    pytest.param({"type": "Patient", "display": "Ezra Example"}, id="type and display"),
 ]
 
 
@@ -70,7 +69,7 @@ def test_reliability_69_the_patients_own_order_beside_it_is_answered(service: Se
 
 
 def test_reliability_69_an_order_outside_the_guideline_stays_outside(service: Service) -> None:
-    tablets = of(None, dosageInstruction=[{"route": {"text": "oral"}}])
+    tablets = of({"display": "Ezra Example"}, dosageInstruction=[{"route": {"text": "oral"}}])
     [found] = service.determined(call(tablets))["orders"]
     assert (found["in_scope"], found["flags"]) == (False, [])
 
@@ -78,5 +77,14 @@ def test_reliability_69_an_order_outside_the_guideline_stays_outside(service: Se
 def test_reliability_69_no_technical_answer_either(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where judging breaks, orders of ours get the technical answer: this one is nobody's."""
     monkeypatch.setattr("cds_service.use_cases.order_sign.judge", lambda *_: json.loads("{"))
-    answer = service.post(call(order(), of(None))).check()
+    answer = service.post(call(order(), of({"display": "Ezra Example"}))).check()
     assert [action["resource"]["id"] for action in answer.actions] == ["draft-e2e"]
+
+
+@pytest.mark.parametrize("subject", [{}, None])
+def test_an_order_without_subject_is_for_the_patient_of_the_call(
+    service: Service, subject: dict[str, Any] | None
+) -> None:
+    """The hook fires for context.patientId alone, and nobody else is named."""
+    [found] = service.determined(call(of(subject)))["orders"]
+    assert (found["in_scope"], found["program"]) == (True, "standard")

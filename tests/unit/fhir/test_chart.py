@@ -62,10 +62,14 @@ def test_bad_input_69_ways_to_name_the_patient(subject: dict[str, Any]) -> None:
     assert names(chart, "Condition") == ["c1"]
 
 
-@pytest.mark.parametrize("subject", [{"display": "Sample, Pat"}, None])
-def test_bad_input_69_display_alone_leaves_an_order_unbound(subject: dict[str, Any] | None) -> None:
-    draft = order(subject=subject) if subject else {k: v for k, v in order().items() if k != "subject"}
+def test_bad_input_69_display_alone_leaves_an_order_unbound() -> None:
+    draft = order(subject={"display": "Sample, Pat"})
     assert [draft.bound for draft in chart_of(drafts=[draft]).drafts] == [False]
+
+
+def test_a_draft_without_subject_is_for_the_patient_of_the_call() -> None:
+    draft = {name: value for name, value in order().items() if name != "subject"}
+    assert [draft.bound for draft in chart_of(drafts=[draft]).drafts] == [True]
 
 
 def test_subject_by_urn_is_found_among_the_drafts() -> None:
