@@ -29,6 +29,7 @@ RECEIVE = 65_536
 MAX_BUFFERED = 100_000_000  # bytes that all unfinished requests of one worker may hold
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1_000_000
+POLITE_SECONDS, MOST_POLITE = 0.000_2, 5  # for each connection held, up to so many
 
 _BODY: Final = b'{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"%s","diagnostics":"%s"}]}'
 _ANSWERS: Final = {
@@ -85,7 +86,12 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no
         self.lingering: deque[Connection] = deque()
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a connection and wait for its first request."""
+        """Take a connection and wait for its first request.
+
+        All workers wake for a new connection. Who has some already lets the others come first, or the quickest one
+        would take them all and leave its siblings idle.
+        """
+        time.sleep(min(self.nr_conns, MOST_POLITE) * POLITE_SECONDS)
         try:
             client, address = listener.accept()
         except OSError:  # gone before we took it, or another worker took it
