@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import msgspec
@@ -41,6 +42,7 @@ class ClientProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     origins: tuple[str, ...] = ()  # browsers of this client (CORS)
 
 
+@lru_cache(maxsize=1_024)
 def normal_base(url: str) -> tuple[str, str, int, str] | None:
     """(scheme, host, port, path) of an address that can be compared, or None when it must not be used at all.
 

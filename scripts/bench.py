@@ -399,6 +399,7 @@ class SlowEhr(BaseHTTPRequestHandler):
     """A FHIR server that takes its time for each read."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the kernel holds each answer back for 40 ms
     delay = 0.1
     resources: ClassVar[dict[str, list[dict[str, object]]]] = {}
 
@@ -432,6 +433,7 @@ def pull_path(directory: Path, calls: int) -> None:
             SlowEhr.resources.setdefault(one["resourceType"], []).append(one)
     ehr = ThreadingHTTPServer(("127.0.0.1", 0), SlowEhr)
     ehr.daemon_threads = True
+    ehr.socket.listen(128)
     threading.Thread(target=ehr.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{ehr.server_address[1]}/fhir"
     port = free_port()

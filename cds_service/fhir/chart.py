@@ -15,7 +15,7 @@ from cds_service.domain.record import Availability
 from cds_service.errors import PatientMismatch
 from cds_service.fhir import bundles, patient_gate
 from cds_service.fhir.concepts import word
-from cds_service.fhir.references import contained, host_of, normal
+from cds_service.fhir.references import contained, host_of, normal, server_host
 
 Resource = dict[str, Any]
 
@@ -141,7 +141,7 @@ class _Filing:
     ) -> None:
         self.patient_id = patient_id
         self.base = (server or "").rstrip("/") + "/"
-        self.host = host_of(server) or _host_of_drafts(drafts)
+        self.host = server_host(server) or _host_of_drafts(drafts)
         self.kinds = kinds
         self.drafts: list[Draft] = []
         self.draft_names: set[str] = set()

@@ -7,6 +7,7 @@ Normal forms: ``Type/id`` (relative, or absolute on the known host, version drop
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,15 @@ def host_of(url: Any) -> str | None:
     """``host`` or ``host:port`` of an http or https URL, lower case, default ports left out; None: no such URL."""
     if type(url) is not str or not url.startswith(("http://", "https://")):
         return None
+    return _host(url)
+
+
+def server_host(url: str | None) -> str | None:
+    """``host_of`` an EHR's base URL; kept, because a service has few EHRs and asks at every call."""
+    return _kept_host(url) if url else None
+
+
+def _host(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -33,6 +43,9 @@ def host_of(url: Any) -> str | None:
     if not parts.hostname or parts.username is not None or parts.password is not None:
         return None
     return parts.hostname if port is None or str(port) == _DEFAULT_PORTS[parts.scheme] else f"{parts.hostname}:{port}"
+
+
+_kept_host = lru_cache(maxsize=1_024)(host_of)
 
 
 def normal(reference: Any, host: str | None) -> str | None:

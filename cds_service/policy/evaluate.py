@@ -238,26 +238,28 @@ def _flags(
         view.flag("incomplete_data", gap)
 
 
+_COMPLETE: Final = Availability.COMPLETE
+_CUT_SHORT: Final = (Availability.PARTIAL, Availability.NOT_READABLE)
+
+
 def _gaps(view: View, steps: tuple[CriterionStep, ...], plan: Plan) -> list[str]:
     """Resource types not wholly seen on which a criterion could rest: what is unknown, or could speak against it."""
-    availability = view.record.availability
+    seen = view.record.availability.get
     gaps: dict[str, None] = {}
     for step in steps:
         result = view.results[step.id]
         if result.status is Truth.NOT_MET:
             continue
-        expected, served = [step.types], []
+        for name in step.types:
+            if seen(name) is not _COMPLETE:
+                gaps[name] = None
         for fact in result.missing if result.status is Truth.UNKNOWN else step.facts:
             always, also = plan.types[fact]
-            expected.append(always)
-            served.append(also)
-        for types in expected:
-            for name in types:
-                if availability.get(name, Availability.NOT_ASKED) is not Availability.COMPLETE:
+            for name in always:
+                if seen(name) is not _COMPLETE:
                     gaps[name] = None
-        for types in served:
-            for name in types:
-                if availability.get(name) in {Availability.PARTIAL, Availability.NOT_READABLE}:
+            for name in also:
+                if seen(name) in _CUT_SHORT:
                     gaps[name] = None
     return list(gaps)
 

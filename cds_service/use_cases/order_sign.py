@@ -7,7 +7,6 @@ shown to the prescriber (cds-hooks-crd 107, 148).
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
@@ -246,7 +245,7 @@ class OrderSign:
             received=self._clock.now(),
             request_digest=digest,
             policy_digest=self._rules.digest,
-            patient_key=hmac.new(self._key, keyed, hashlib.sha256).hexdigest(),
+            patient_key=hmac.digest(self._key, keyed, "sha256").hex(),
             status=200,
             response=said.response.body,
             determinations=said.determinations,
