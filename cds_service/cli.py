@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ import msgspec
 
 from cds_service import __version__
 from cds_service.errors import CdsServiceError, ConfigurationError, StoreUnavailable
-from cds_service.settings import Settings, from_env
+from cds_service.settings import GARBAGE_THRESHOLDS, Settings, from_env
 
 if TYPE_CHECKING:
     from cds_service.ports import Store
@@ -144,6 +145,8 @@ def evaluate(files: tuple[str, ...], as_of: Any, config: Path | None, fetch: boo
     """
     settings = from_env()
     judge = _judge(settings, config, as_of.date() if as_of else None, fetch=fetch)
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)  # requests make no cycles to look for
     refused = 0
     pretty = sys.stdout.isatty()
     for place, body in _with_progress(_bodies(files)):

@@ -17,14 +17,11 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from cds_service.errors import ConfigurationError
-from cds_service.settings import Settings
+from cds_service.settings import GARBAGE_THRESHOLDS, Settings
 from cds_service.web.log_lines import LineWriter, capture_logging
 
 MAX_HEADER_FIELD = 16_640  # a long but legal token, with its header name
 WORKER_CONNECTIONS = 1_000
-# A parsed request is thousands of objects without a cycle, all freed by their counts: looking for cycles among them
-# at Python's default of every 700 is work for nothing.
-GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 log = logging.getLogger(__name__)
 log_writer = LineWriter()
