@@ -1,4 +1,4 @@
-"""The one way out: every outbound call of the service goes through ``GuardedHttp.get``.
+"""The one way out: every outbound call goes through ``GuardedHttp``, the service's and the app's alike.
 
 What it guarantees: only addresses under the caller's allow-list, only checked network addresses, TLS always verified,
 no redirect followed, nothing taken from the environment, no more bytes than allowed after decoding, and an end at the
@@ -65,6 +65,7 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     retry_after: str = ""
+    headers: Mapping[str, str] = {}  # names in lower case
 
 
 def egress_to_keys(profile: ClientProfile) -> Egress:
@@ -80,7 +81,7 @@ def egress_to_fhir(profile: ClientProfile, base_url: str) -> Egress:
 
 
 class GuardedHttp:
-    """Outbound GET. Thread-safe; keeps connections for reuse."""
+    """Outbound calls. Thread-safe; keeps connections for reuse."""
 
     def __init__(self, *, insecure_dev: bool = False, resolver: Resolver = system_resolver) -> None:
         """``insecure_dev`` lets registered servers be on loopback and, where registered so, plain http."""
@@ -103,10 +104,28 @@ class GuardedHttp:
         Raises:
             OutboundFailure: with the reason word.
         """
+        return self.send("GET", url, egress, deadline, headers, max_bytes=max_bytes)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        egress: Egress,
+        deadline: float,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: bytes | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> Answer:
+        """The answer to one call of any method, complete by ``deadline``; nothing is ever sent twice by itself.
+
+        Raises:
+            OutboundFailure: with the reason word. Whether the other side acted is then not known, unless it is
+                ``not_allowed``, ``address_refused``, ``name_not_resolved``, ``connect_failed`` or ``tls_failed``.
+        """
         self._refuse_unless_allowed(url, egress)
-        request = requests.Request(
-            "GET", url, headers={"Accept-Encoding": "gzip", "User-Agent": "cds-service", **(headers or {})}
-        ).prepare()
+        given = {"Accept-Encoding": "gzip", "User-Agent": "cds-service", **(headers or {})}
+        request = requests.Request(method, url, headers=given, data=body).prepare()
         with time_left(deadline):
             return self._exchange(request, egress, deadline, max_bytes)
 
@@ -147,7 +166,8 @@ class GuardedHttp:
             _abandon(answer)
             raise OutboundFailure(_reason(error, answered=answer is not None)) from None
         answer.raw.release_conn()
-        return Answer(answer.status_code, body, answer.headers.get("Retry-After", ""))
+        told = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(answer.status_code, body, told.get("retry-after", ""), told)
 
 
 def server_states(http: GuardedHttp, profile: ClientProfile, deadline: float) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0002"  # the newest migration
+HEAD = "0004"  # the newest migration
 
 METADATA = MetaData(
     naming_convention={
