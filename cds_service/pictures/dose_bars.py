@@ -94,7 +94,7 @@ def _filled(bar: DoseBar, full: Fraction, top: int, colour: str) -> list[str]:
         parts.append(
             element("rect", x=plain, y=top + 20, width=length - plain, height=14, fill=colour, fill_opacity="0.55")
         )
-        strokes = range(int(plain) + 4, int(length), 7)
+        strokes = range(int(plain) + 3, int(length) - 5, 7)
         parts += [
             element("line", x1=at, y1=top + 33, x2=at + 5, y2=top + 21, stroke=INK, stroke_width=1) for at in strokes
         ]

@@ -100,7 +100,7 @@ def _needed(score: Fraction) -> list[str]:
     y = _y(score)
     return [
         element("line", x1=_LEFT, y1=y, x2=WIDTH, y2=y, stroke=CAUTION, stroke_width=1.5, stroke_dasharray="5 3"),
-        words("relief asked for", WIDTH, y - 4, text_anchor="end", font_size=SMALL),
+        words("relief asked for", WIDTH // 2, y + 12, text_anchor="middle", font_size=SMALL),
     ]
 
 
@@ -157,7 +157,8 @@ def _relief(relief: Fraction) -> str:
 
 
 def _score(score: Fraction) -> str:
-    return str(score) if score.denominator == 1 else str(float(round(score, 1)))
+    tenths = round(score * 10)
+    return str(score) if score.denominator == 1 else f"{tenths // 10}.{tenths % 10}"
 
 
 def _summary(points: Sequence[PainPoint], needed: Fraction | None) -> str:
