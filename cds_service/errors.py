@@ -78,6 +78,12 @@ class NotFound(CdsServiceError):
     issue = "not-found"
 
 
+class Conflict(CdsServiceError):
+    """It was decided otherwise meanwhile, or stands already with another content: read again."""
+
+    issue = "conflict"
+
+
 class Overloaded(CdsServiceError):
     """Shed to keep accepted calls within their deadline."""
 

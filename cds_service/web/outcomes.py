@@ -28,6 +28,7 @@ STATUS: Final[dict[type[errors.CdsServiceError], int]] = {
     errors.NotAuthenticated: 401,
     errors.NotAllowed: 403,
     errors.NotFound: 404,
+    errors.Conflict: 409,
     errors.Overloaded: 503,
     errors.StoreUnavailable: 503,
     errors.Unanswerable: 503,

@@ -21,6 +21,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from cds_service.adapters.sql import migrate as migrations
+from cds_service.adapters.sql import prior_auth_tables as _prior_auth_tables  # noqa: F401 - joins METADATA
 from cds_service.adapters.sql.database import parse_url
 from cds_service.adapters.sql.migrate import migrate, scripts
 from cds_service.adapters.sql.store import SqlStore
@@ -78,6 +79,19 @@ def test_every_index_is_used_by_its_question(sqlite_url: str) -> None:
         "ix_feedback_received": "SELECT seq FROM feedback WHERE received < 1 ORDER BY received LIMIT 5",
         "ix_authorization_on_file_member_id": "SELECT document FROM authorization_on_file WHERE member_id = 'm'",
         "ix_access_event_at": "SELECT seq FROM access_event WHERE at < 1 ORDER BY at LIMIT 5",
+        "ix_pa_case_member_id": "SELECT id FROM pa_case WHERE member_id = 'm'",
+        "ix_pa_case_state_due": "SELECT id FROM pa_case WHERE state = 'pended' ORDER BY due LIMIT 5",
+        "ix_pa_case_received": "SELECT id FROM pa_case WHERE received >= 1 ORDER BY received",
+        "ix_outbox_state_due_at": "SELECT id FROM outbox WHERE state = 'ready' AND due_at <= 1 ORDER BY due_at LIMIT 5",
+        "ix_outbox_destination_case_id_seq": "SELECT min(seq) FROM outbox WHERE destination = 'd' AND case_id = 'c'",
+        "ix_outbox_case_id": "SELECT id FROM outbox WHERE case_id = 'c'",
+        "ix_subscription_sender": "SELECT id FROM subscription WHERE sender = 's'",
+        "ix_subscription_status": "SELECT id FROM subscription WHERE status = 'active'",
+        "ix_audit_event_at": "SELECT seq FROM audit_event WHERE at >= 1 ORDER BY at",
+        "ix_audit_event_subject": "SELECT seq FROM audit_event WHERE subject = 's'",
+        "ix_case_event_case_id": "SELECT seq FROM case_event WHERE case_id = 'c'",
+        "ix_case_event_at": "SELECT seq FROM case_event WHERE at >= 1 ORDER BY at",
+        "ix_pas_exchange_at": "SELECT seq FROM pas_exchange WHERE at >= 1 ORDER BY at",
     }
     connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
     for index, question in questions.items():
