@@ -1,0 +1,120 @@
+"""Responses of payers in words of the clinic."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from smart_app.pas.decision import Standing, Unreadable, read_decision
+from smart_app.pas.systems import PAS, REVIEW_ACTION
+
+
+def item(sequence: int, code: str, *parts: dict, **more: object) -> dict:
+    action = {"coding": [{"system": REVIEW_ACTION, "code": code}]}
+    review = [*parts, {"url": f"{PAS}extension-reviewActionCode", "valueCodeableConcept": action}]
+    return {
+        "itemSequence": sequence,
+        "adjudication": [{"extension": [{"url": f"{PAS}extension-reviewAction", "extension": review}]}],
+        **more,
+    }
+
+
+def response(*items: dict, **more: object) -> dict:
+    claim_response = {"resourceType": "ClaimResponse", "outcome": "complete", "item": list(items), **more}
+    return {"resourceType": "Bundle", "entry": [{"resource": claim_response}]}
+
+
+APPROVED = item(
+    1,
+    "A1",
+    {"url": "number", "valueString": "PA-7"},
+    extension=[
+        {"url": f"{PAS}extension-itemPreAuthIssueDate", "valueDate": "2026-03-02"},
+        {
+            "url": f"{PAS}extension-itemPreAuthPeriod",
+            "valuePeriod": {"start": "2026-03-02", "end": "2026-04-01"},
+        },
+    ],
+)
+
+
+def test_P050_an_approved_line_says_number_and_until_when() -> None:
+    (line,) = read_decision(response(APPROVED)).lines
+    assert (line.standing, line.number) == (Standing.APPROVED, "PA-7")
+    assert (line.issued, line.start, line.end) == (date(2026, 3, 2), date(2026, 3, 2), date(2026, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("codes", "whole"),
+    [
+        (["A1"], Standing.APPROVED),
+        (["A1", "A4"], Standing.PENDED),  # something still waits, that is what a person must know first
+        (["A1", "A3"], Standing.NOT_CERTIFIED),
+        (["A4", "A3"], Standing.PENDED),
+        (["A6", "A1"], Standing.MODIFIED),
+        (["C"], Standing.CANCELLED),
+        (["ZZ", "A1"], Standing.OTHER),  # a code of the licensed list that we do not know is no approval
+        ([], Standing.OTHER),
+    ],
+)
+def test_P048_the_decision_is_the_review_action_of_the_lines(codes: list[str], whole: Standing) -> None:
+    items = [item(number, code) for number, code in enumerate(codes, 1)]
+    assert read_decision(response(*items, outcome="queued")).standing is whole
+
+
+def test_P051_reasons_and_notes_of_a_line_are_kept_with_it() -> None:
+    reason = {"url": "reasonCode", "valueCodeableConcept": {"coding": [{"code": "X1", "display": "See note"}]}}
+    found = read_decision(
+        response(
+            item(1, "A3", reason, noteNumber=[2]),
+            processNote=[{"number": 1, "text": "other"}, {"number": 2, "text": "Criterion I.2: four weeks"}],
+        )
+    )
+    assert found.lines[0].reasons == ("See note",)
+    assert found.lines[0].notes == ("Criterion I.2: four weeks",)
+
+
+def test_P053_a_modified_line_says_what_is_approved_instead() -> None:
+    added = {
+        **item(1, "A6", {"url": "number", "valueString": "PA-8"}),
+        "itemSequence": [1],
+        "productOrService": {"text": "morphine 10 mg/d"},
+        "quantity": {"value": 3, "unit": "units"},
+    }
+    (line,) = read_decision(response(item(1, "A6"), addItem=[added])).lines
+    assert (line.standing, line.number) == (Standing.MODIFIED, "PA-8")
+    assert line.authorized == ("morphine 10 mg/d: 3 units",)
+
+
+def test_P052_what_is_still_wanted_names_the_form_to_open() -> None:
+    bundle = response(item(1, "A4"))
+    bundle["entry"].append(
+        {
+            "resource": {
+                "resourceType": "CommunicationRequest",
+                "identifier": [{"value": "trace-9"}],
+                "payload": [
+                    {
+                        "contentString": "Two more answers",
+                        "extension": [{"valueCodeableConcept": {"coding": [{"code": "102089-0"}]}}],
+                    }
+                ],
+            }
+        }
+    )
+    (wanted,) = read_decision(bundle).wanted
+    assert (wanted.context, wanted.words) == ("trace-9", "Two more answers")
+
+
+def test_P057_an_application_error_is_told_in_the_payers_words() -> None:
+    error = {"code": {"coding": [{"code": "15"}]}, "extension": [{"extension": [{"valueString": "Member unknown"}]}]}
+    assert read_decision(response(error=[error], outcome="error")).errors == ("Member unknown",)
+
+
+@pytest.mark.parametrize(
+    "bundle", [{}, {"entry": []}, {"entry": [{"resource": {"resourceType": "Claim"}}]}, {"entry": 3}]
+)
+def test_an_answer_without_claim_response_is_no_decision(bundle: dict) -> None:
+    with pytest.raises(Unreadable):
+        read_decision(bundle)
