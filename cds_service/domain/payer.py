@@ -19,6 +19,15 @@ class ProgramRules(msgspec.Struct, frozen=True):
     instructions: str = ""  # whose guideline applies, for redirects
 
 
+class ReviewRules(msgspec.Struct, frozen=True):
+    """How this payer's people review. ``adverse_signers``: roles that may sign what is not, or not fully, certified."""
+
+    adverse_signers: tuple[str, ...] = ("physician",)
+    second_reviewer: bool = False  # an adverse decision needs two signers
+    address: tuple[str, ...] = ()  # lines at the head of a letter
+    appeal: tuple[str, ...] = ()  # paragraphs of a letter: how to appeal
+
+
 class Payer(msgspec.Struct, frozen=True):
     """From ``config/payer.yaml``."""
 
@@ -38,3 +47,4 @@ class Payer(msgspec.Struct, frozen=True):
     policy_link: str = ""  # "" = our own public page
     quiet_days: int = 180
     contact: str = ""
+    review: ReviewRules = ReviewRules()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cds_service.domain.determination import Program
-from cds_service.domain.payer import Payer, ProgramRules
+from cds_service.domain.payer import Payer, ProgramRules, ReviewRules
 from cds_service.policy.source import Complaint, plain
 
 
@@ -46,7 +46,19 @@ def parse_payer(entry: Mapping[str, Any], complaints: list[Complaint]) -> Payer:
         policy_link=plain(entry["policy_link"]),
         quiet_days=int(entry["quiet_days"]),
         contact=plain(entry["contact"]),
+        review=_review(entry["review"]),
         **_acute_care(entry["acute_care"]),
+    )
+
+
+def _review(entry: Mapping[str, Any] | None) -> ReviewRules:
+    if entry is None:
+        return ReviewRules()
+    return ReviewRules(
+        adverse_signers=_words(entry["adverse_signers"]),
+        second_reviewer=entry["second_reviewer"],
+        address=_words(entry["address"]),
+        appeal=_words(entry["appeal"]),
     )
 
 

@@ -350,6 +350,18 @@ PAYER_FILE: Final = Record(
         "acute_care": (Record({"classes": Many(_TEXT), "categories": Many(_TEXT)}), None),
         "electronic_signature": _NO,
         "quiet_days": (_COUNT, Fraction(180)),
+        "review": (
+            Record(
+                {},
+                {
+                    "adverse_signers": (Many(Choice(("physician", "pharmacist")), 1), ("physician",)),
+                    "second_reviewer": _NO,
+                    "address": (Many(_TEXT), ()),
+                    "appeal": (Many(_TEXT), ()),
+                },
+            ),
+            None,
+        ),
     },
 )
 FILES: Final = {
