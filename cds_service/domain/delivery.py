@@ -26,28 +26,14 @@ _FAR = 40  # doublings; anything above meets the cap
 _LEAST_LIFE = timedelta(hours=1)  # a message gets so long even where the clock of its case has nearly run out
 
 
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """A message to write down, in the transaction of what it tells about (D01)."""
-
-    id: str
-    kind: str
-    destination: str  # id of a payer endpoint, or of a subscription
-    case_id: str  # "" for a handshake
-    n: int  # version of the case
-    idem_key: str  # the same for every try; unique
-    payload: bytes
-    created: datetime
-    seq: int | None = None  # order within (destination, case); None: the next one
-
-
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """A message lent to one worker. ``attempts`` counts this one."""
 
-    id: str
+    id: int
     kind: str
-    destination: str
-    case_id: str
-    seq: int
+    destination: str  # id of a payer endpoint, or of a subscription
+    case_id: str  # "" for a handshake
+    seq: int  # order within destination and case; a subscriber's event number
     n: int
     idem_key: str
     payload: bytes
