@@ -22,6 +22,7 @@ from alembic.migration import MigrationContext
 
 from cds_service.adapters.sql import migrate as migrations
 from cds_service.adapters.sql import prior_auth_tables as _prior_auth_tables  # noqa: F401 - joins METADATA
+from cds_service.adapters.sql import review_tables as _review_tables  # noqa: F401 - joins METADATA
 from cds_service.adapters.sql.database import parse_url
 from cds_service.adapters.sql.migrate import migrate, scripts
 from cds_service.adapters.sql.store import SqlStore
@@ -91,6 +92,7 @@ def test_every_index_is_used_by_its_question(sqlite_url: str) -> None:
         "ix_audit_event_subject": "SELECT seq FROM audit_event WHERE subject = 's'",
         "ix_case_event_case_id": "SELECT seq FROM case_event WHERE case_id = 'c'",
         "ix_case_event_at": "SELECT seq FROM case_event WHERE at >= 1 ORDER BY at",
+        "ix_review_session_until": "SELECT id_sha256 FROM review_session WHERE until < 1",
         "ix_pas_exchange_at": "SELECT seq FROM pas_exchange WHERE at >= 1 ORDER BY at",
     }
     connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))

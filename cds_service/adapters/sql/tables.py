@@ -20,7 +20,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0004"  # the newest migration
+HEAD = "0005"  # the newest migration
 
 METADATA = MetaData(
     naming_convention={
@@ -32,12 +32,12 @@ METADATA = MetaData(
 )
 
 # SQLite numbers rows by itself only where the type is spelt INTEGER.
-_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 INVOCATION = Table(
     "invocation",
     METADATA,
-    Column("seq", _NUMBER, primary_key=True, autoincrement=True),
+    Column("seq", NUMBER, primary_key=True, autoincrement=True),
     Column("id", String, nullable=False),
     Column("client", String, nullable=False),
     Column("service", String, nullable=False),
@@ -62,7 +62,7 @@ INVOCATION = Table(
 DETERMINATION = Table(
     "determination",
     METADATA,
-    Column("invocation", _NUMBER, ForeignKey("invocation.seq"), primary_key=True, autoincrement=False),
+    Column("invocation", NUMBER, ForeignKey("invocation.seq"), primary_key=True, autoincrement=False),
     Column("id", String, primary_key=True),
     Column("document", LargeBinary, nullable=False),
     Index("ix_determination_id", "id"),
@@ -72,7 +72,7 @@ DETERMINATION = Table(
 CARD = Table(
     "card",
     METADATA,
-    Column("invocation", _NUMBER, ForeignKey("invocation.seq"), primary_key=True, autoincrement=False),
+    Column("invocation", NUMBER, ForeignKey("invocation.seq"), primary_key=True, autoincrement=False),
     Column("uuid", String, primary_key=True),
     Column("rule", String, nullable=False),
     Column("ack_key", String, nullable=False),
@@ -83,7 +83,7 @@ CARD = Table(
 FEEDBACK = Table(
     "feedback",
     METADATA,
-    Column("seq", _NUMBER, primary_key=True, autoincrement=True),
+    Column("seq", NUMBER, primary_key=True, autoincrement=True),
     Column("client", String, nullable=False),
     Column("service", String, nullable=False),
     Column("card", String, nullable=False),
@@ -119,7 +119,7 @@ AUTHORIZATION_ON_FILE = Table(
 ACCESS_EVENT = Table(
     "access_event",
     METADATA,
-    Column("seq", _NUMBER, primary_key=True, autoincrement=True),
+    Column("seq", NUMBER, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
     Column("reader", String, nullable=False),
     Column("action", String, nullable=False),
