@@ -17,7 +17,8 @@ import rfc8785
 
 from cds_service.fhir.concepts import dicts
 from smart_app.dtr.urls import SIGNATURE
-from smart_app.dtr.wire import Author, Resource
+from smart_app.dtr.wire import Resource, person
+from smart_app.sdc.filling import Author
 
 _UNSIGNED = frozenset({"meta", "text"})
 _AUTHOR_SIGNATURE = {"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.1"}
@@ -38,7 +39,7 @@ def signed(response: Mapping[str, Any], author: Author, when: datetime, sign: Si
     signature = {
         "type": [_AUTHOR_SIGNATURE],
         "when": when.isoformat(timespec="seconds"),
-        "who": author.as_reference(),
+        "who": person(author),
         "targetFormat": "application/fhir+json;canonicalization=http://hl7.org/fhir/canonicalization/json#static",
         "sigFormat": "application/jose",
         "data": base64.b64encode(sign(canonical_bytes(bare)).encode()).decode(),

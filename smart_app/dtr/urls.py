@@ -6,7 +6,6 @@ DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition"
 SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition"
 CRD = "http://hl7.org/fhir/us/davinci-crd"
 
-ORIGIN = f"{DTR}/information-origin"
 INTENDED_USE = f"{DTR}/intendedUse"
 QR_CONTEXT = f"{DTR}/qr-context"
 QR_COVERAGE = f"{DTR}/qr-coverage"
@@ -18,4 +17,3 @@ SIGNATURE_REQUIRED = "http://hl7.org/fhir/StructureDefinition/questionnaire-sign
 
 OUR_BASE = "https://cds.example.org/fhir/StructureDefinition"
 DOSE_LIMIT = f"{OUR_BASE}/dose-limit"
-EVIDENCE = f"{OUR_BASE}/answer-evidence"
