@@ -9,10 +9,15 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 from wsgiref.types import WSGIApplication
 
 import msgspec
+from flask import Blueprint
+from joserfc.jwk import ECKey
 
+from cds_service.adapters.backend_client_files import load_backend_clients
+from cds_service.adapters.backend_tokens import BackendTokens
 from cds_service.adapters.client_auth import ClientAuthenticator
 from cds_service.adapters.client_files import load_clients
 from cds_service.adapters.fhir_http import HttpFhirReader
@@ -20,27 +25,33 @@ from cds_service.adapters.guarded_http import GuardedHttp, server_states
 from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
 from cds_service.adapters.memory import MemoryStore
 from cds_service.adapters.policy_files import Configuration, load_configuration
-from cds_service.adapters.secret_files import load_or_make_key, load_readers
+from cds_service.adapters.secret_files import load_or_make_key, load_or_make_token_key, load_readers
 from cds_service.adapters.system import SystemClock, new_id
+from cds_service.backend_clients import BackendClient
 from cds_service.cds_hooks.services import SERVICES
 from cds_service.clients import ClientProfile
 from cds_service.errors import NotFound, StoreUnavailable
 from cds_service.policy.page import page
-from cds_service.ports import Caller, FhirReader, PrefetchSeen, Store
+from cds_service.ports import Caller, FhirReader, FormStore, PrefetchSeen, Store
 from cds_service.settings import Settings
 from cds_service.use_cases.check_client import Report, check_client
 from cds_service.use_cases.decide import Addresses, Rules, prepare
 from cds_service.use_cases.evaluate_fetching import EvaluateFetching
 from cds_service.use_cases.order_sign import OrderSign
 from cds_service.use_cases.record_feedback import RecordFeedback
-from cds_service.web import cds_services, pages
+from cds_service.web import cds_services, oauth, pages
 from cds_service.web.application import Parts, application
 from cds_service.web.log_lines import LineWriter
 from cds_service.web.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+FHIR_BASES = ("/dtr/2.0.1", "/dtr/2.2", "/pas/2.0.1", "/pas/2.2")
 DOCUMENTS = Path(__file__).resolve().parents[1] / "docs"
+
+
+class DurableStore(Store, FormStore, Protocol):
+    """All that one process remembers."""
 
 
 class Adapters(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +60,8 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     configuration: Configuration
     clients: Mapping[str, ClientProfile]  # by issuer
     authenticator: cds_services.Authenticator
-    store: Store
+    store: DurableStore
+    systems: BackendTokens  # who calls DTR and PAS
     reader: FhirReader
     clock: SystemClock
     key: bytes
@@ -107,8 +119,14 @@ def create_app(settings: Settings, world: Adapters) -> WSGIApplication:
             writer=world.writer,
             request_prefix=secrets.token_hex(6),
             queue_seconds=settings.queue_seconds,
+            blueprints=_for_systems(settings, world),
         )
     )
+
+
+def _for_systems(settings: Settings, world: Adapters) -> list[Blueprint]:
+    """What other systems call with a token of ours, and where they get one."""
+    return [oauth.blueprint(world.systems, settings.public_url, FHIR_BASES)]
 
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,8 +134,10 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 
     configuration: Configuration
     clients: Mapping[str, ClientProfile]
+    backend_clients: Mapping[str, BackendClient]
     readers: Mapping[str, str]
     key: bytes
+    token_key: ECKey
 
 
 def read_files(settings: Settings) -> Files:
@@ -125,8 +145,10 @@ def read_files(settings: Settings) -> Files:
     return Files(
         configuration=load_configuration(settings.config_dir),
         clients=load_clients(settings.clients_dir, insecure_dev=settings.insecure_dev),
+        backend_clients=load_backend_clients(settings.backend_clients_dir, insecure_dev=settings.insecure_dev),
         readers=load_readers(settings.readers_file),
         key=load_or_make_key(settings.key_file),
+        token_key=load_or_make_token_key(settings.token_key_file),
     )
 
 
@@ -134,18 +156,28 @@ def real_adapters(settings: Settings, files: Files, writer: LineWriter) -> Adapt
     """What a deployment uses; made in each worker."""
     clock = SystemClock()
     metrics = Metrics(
-        [*(client.id for client in files.clients.values()), "unauthenticated"],
+        [*(client.id for client in files.clients.values()), *files.backend_clients, "unauthenticated"],
         [service.hook for service in SERVICES],
         shared="PROMETHEUS_MULTIPROC_DIR" in os.environ,  # noqa: TID251 - prometheus_client reads it at import, too
     )
     http = GuardedHttp(insecure_dev=settings.insecure_dev)
     keys = KeyRing(GuardedKeyFetch(http, clock), clock, metrics.event)
+    store = open_store(settings)
     checked = ClientAuthenticator(files.clients, keys, clock, metrics.event)
     return Adapters(
         configuration=files.configuration,
         clients=files.clients,
         authenticator=checked if settings.client_auth else OpenDoor(),
-        store=open_store(settings),
+        store=store,
+        systems=BackendTokens(
+            files.backend_clients,
+            KeyRing(GuardedKeyFetch(http, clock), clock, metrics.event),  # issuers of their own: ids of ours, no URLs
+            store,
+            files.token_key,
+            clock=clock,
+            new_id=new_id,
+            public_url=settings.public_url,
+        ),
         reader=_reader(settings, http, clock, metrics.event),
         clock=clock,
         key=files.key,
@@ -162,7 +194,7 @@ def load_rules(configuration: Configuration, settings: Settings) -> Rules:
         configuration.vocabulary,
         configuration.payer,
         configuration.digest,
-        Addresses(public_url=settings.public_url),
+        Addresses(public_url=settings.public_url, smart_app_url=settings.smart_app_url or None),
     )
 
 
@@ -188,7 +220,7 @@ def _told_of_incidents(metrics: Metrics) -> Callable[[BaseException], None]:
     return incident
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings) -> DurableStore:
     """The store of the settings; nothing is connected yet."""
     if settings.in_memory:
         return MemoryStore()

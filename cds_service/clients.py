@@ -4,11 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class KeyOwner(Protocol):
+    """A registered party that signs: what is settled about its keys. A CDS client or a backend client."""
+
+    @property
+    def issuer(self) -> str:
+        """The exact ``iss`` of its tokens."""
+        ...
+
+    @property
+    def jwks_url(self) -> str | None:
+        """Where its keys are published."""
+        ...
+
+    @property
+    def jwks(self) -> dict[str, Any] | None:
+        """Its keys, settled out of band."""
+        ...
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Signatures taken from it."""
+        ...
+
+    @property
+    def allow_private(self) -> bool:
+        """Its hosts may resolve to private addresses."""
+        ...
+
+    @property
+    def allow_http(self) -> bool:
+        """Plain http, while the service runs with --insecure-dev."""
+        ...
+
+    @property
+    def ca_file(self) -> str | None:
+        """Authorities to trust for its hosts."""
+        ...
 
 
 class ClientProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,7 +59,7 @@ class ClientProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     issuer: str  # exact ``iss``
     enabled: bool = True
     jwks_url: str | None = None  # exact ``jku``; fetched by us, never because a token says so
-    jwks: dict[str, object] | None = None  # keys settled out of band, instead of jwks_url
+    jwks: dict[str, Any] | None = None  # keys settled out of band, instead of jwks_url
     algorithms: tuple[str, ...] = ("RS384", "ES384")
     audiences: tuple[str, ...] = ()  # further exact ``aud`` values beside the URL called
     single_aud: bool = False

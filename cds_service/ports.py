@@ -183,6 +183,55 @@ class Store(Protocol):
         ...
 
 
+class FormCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One DTR operation as its metrics need it (PS-39); nothing in it is about a patient."""
+
+    at: datetime
+    client: str
+    operation: str  # qpackage | nextq | errors | expand
+    version: str  # of DTR
+    status: int  # of HTTP
+    milliseconds: int
+    context: str = ""  # the assertion id that was named
+    questionnaires: int = 0
+    items: int = 0  # questions sent
+    outcome: str = ""  # a word of a closed list
+
+
+class FormError(msgspec.Struct, frozen=True):
+    """What an app said is wrong with a form of ours (PS-26)."""
+
+    questionnaire: str  # canonical|version
+    severity: str
+    code: str
+    expression: str
+    diagnostics: str
+
+
+class FormStore(Protocol):
+    """Memory of what systems did with forms. Every method is one transaction; failures raise StoreUnavailable."""
+
+    def use_assertion(self, client: str, jti: str, expires: int, now: int) -> bool:
+        """Whether this is the first use of ``jti`` by that client; forgets those over at ``now`` (epoch seconds)."""
+        ...
+
+    def note_form_call(self, call: FormCall) -> None:
+        """Keep the record of one operation."""
+        ...
+
+    def note_form_errors(self, client: str, errors: Sequence[FormError], at: datetime) -> None:
+        """Keep what an app reported."""
+        ...
+
+    def keep_form_result(self, context: str, client: str, document: bytes, at: datetime) -> None:
+        """Keep the determination of a completed form; a later one for the same context takes its place (PS-35)."""
+        ...
+
+    def form_result(self, context: str) -> bytes | None:
+        """The determination of the latest completed form of that context."""
+        ...
+
+
 class PublishedKey(msgspec.Struct, frozen=True):
     """One key of a client's key set, as ``check-client`` shows it; never the key itself."""
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from cds_service.clients import normal_base
 from cds_service.errors import ConfigurationError
 
 PREFIX = "CDS_"
@@ -37,6 +38,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str = "sqlite:///var/cds.sqlite3"
     config_dir: Path = _PROJECT / "config"
     clients_dir: Path = _PROJECT / "config" / "clients"
+    backend_clients_dir: Path = _PROJECT / "config" / "backend_clients"
+    smart_app_url: str = ""  # where cards send people to; none: cards have no SMART link
+    token_key_file: Path = Path("var/token.key")  # signs the tokens that systems call with
     key_file: Path = Path("var/patient.key")  # keys the digest by which a patient is recognised, never an id
     readers_file: Path | None = None  # who may read stored determinations: lines "name sha256-of-token"
     metrics_token_sha256: str = ""
@@ -92,6 +96,7 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
     values.setdefault("workers", os.cpu_count() or 1)
     if config_dir := values.get("config_dir"):
         values.setdefault("clients_dir", Path(str(config_dir)) / "clients")
+        values.setdefault("backend_clients_dir", Path(str(config_dir)) / "backend_clients")
     return checked(Settings(**values))  # type: ignore[arg-type]  # each reader gives its field's type
 
 
@@ -107,6 +112,7 @@ def checked(settings: Settings) -> Settings:
         raise ConfigurationError(
             "CDS_PUBLIC_URL must be an absolute http(s) URL without query", expression="CDS_PUBLIC_URL"
         )
+    _check_app(settings)
     if settings.in_production:
         _check_production(settings, public.scheme)
     if settings.insecure_dev and not _is_loopback(settings.host):
@@ -116,6 +122,18 @@ def checked(settings: Settings) -> Settings:
     if not settings.client_auth and not settings.insecure_dev:
         raise ConfigurationError("CDS_CLIENT_AUTH=off works with --insecure-dev only", expression="CDS_CLIENT_AUTH")
     return settings
+
+
+def _check_app(settings: Settings) -> None:
+    """A card's link leads where the operator says, or nowhere (AP-03)."""
+    if not settings.smart_app_url:
+        return
+    normal = normal_base(settings.smart_app_url)
+    if normal is None or (settings.in_production and normal[0] != "https"):
+        raise ConfigurationError(
+            "CDS_SMART_APP_URL must be an absolute http(s) URL without query, https in production",
+            expression="CDS_SMART_APP_URL",
+        )
 
 
 def _check_production(settings: Settings, scheme: str) -> None:
@@ -207,6 +225,9 @@ VARIABLES: Mapping[str, tuple[str, Reader]] = {
     "CDS_DATABASE_URL": ("database_url", _text),
     "CDS_CONFIG_DIR": ("config_dir", _path),
     "CDS_CLIENTS_DIR": ("clients_dir", _path),
+    "CDS_BACKEND_CLIENTS_DIR": ("backend_clients_dir", _path),
+    "CDS_SMART_APP_URL": ("smart_app_url", _url),
+    "CDS_TOKEN_KEY_FILE": ("token_key_file", _path),
     "CDS_KEY_FILE": ("key_file", _path),
     "CDS_READERS_FILE": ("readers_file", _path),
     "CDS_METRICS_TOKEN_SHA256": ("metrics_token_sha256", _digest),

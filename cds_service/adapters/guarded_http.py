@@ -30,7 +30,7 @@ from cds_service.adapters.pinned_connection import (
     system_resolver,
     time_left,
 )
-from cds_service.clients import ClientProfile
+from cds_service.clients import ClientProfile, KeyOwner
 
 MAX_BYTES = 5_000_000  # decoded, per response
 _CHUNK = 65_536
@@ -57,6 +57,7 @@ class Egress(msgspec.Struct, frozen=True):
     allow_private: bool
     allow_http: bool
     ca_file: str | None
+    client_certificate: tuple[str, str] | None = None  # PEM files of certificate and key, for mutual TLS
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -68,8 +69,8 @@ class Answer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}  # names in lower case
 
 
-def egress_to_keys(profile: ClientProfile) -> Egress:
-    """The client's JWKS address and nothing else."""
+def egress_to_keys(profile: KeyOwner) -> Egress:
+    """The party's JWKS address and nothing else."""
     bases = (profile.jwks_url,) if profile.jwks_url else ()
     return Egress(bases, (), profile.allow_private, profile.allow_http, profile.ca_file)
 
@@ -143,7 +144,7 @@ class GuardedHttp:
             raise OutboundFailure("not_allowed")
 
     def _adapter(self, egress: Egress) -> PinnedAdapter:
-        reach = Reach(egress.allow_private, self._insecure_dev, egress.ca_file)
+        reach = Reach(egress.allow_private, self._insecure_dev, egress.ca_file, egress.client_certificate)
         adapter = self._adapters.get(reach)
         if adapter is None:
             with self._lock:

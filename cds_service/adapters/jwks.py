@@ -16,7 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from cds_service.adapters.guarded_http import Egress, GuardedHttp, OutboundFailure, egress_to_keys
-from cds_service.clients import ClientProfile
+from cds_service.clients import KeyOwner
 from cds_service.errors import NotAuthenticated
 from cds_service.ports import Clock, KeySetReport, PublishedKey
 
@@ -70,7 +70,7 @@ class GuardedKeyFetch(msgspec.Struct, frozen=True):
     http: GuardedHttp
     clock: Clock
 
-    def __call__(self, profile: ClientProfile) -> bytes:
+    def __call__(self, profile: KeyOwner) -> bytes:
         """The body of a 200 answer.
 
         Raises:
@@ -93,7 +93,7 @@ class KeyRing:
 
     def __init__(
         self,
-        fetch: Callable[[ClientProfile], bytes],
+        fetch: Callable[[KeyOwner], bytes],
         clock: Clock,
         on_event: OnEvent = lambda _word: None,
         *,
@@ -119,7 +119,7 @@ class KeyRing:
         self._issuers: dict[str, _Issuer] = {}
         self._lock = threading.Lock()
 
-    def key(self, profile: ClientProfile, kid: str) -> ImportedKey:
+    def key(self, profile: KeyOwner, kid: str) -> ImportedKey:
         """The key that this client published under this ``kid``.
 
         Raises:
@@ -134,7 +134,7 @@ class KeyRing:
                 return found
         return self._key_after_reading(issuer, profile, kid)
 
-    def inspect(self, profile: ClientProfile) -> KeySetReport:
+    def inspect(self, profile: KeyOwner) -> KeySetReport:
         """Look at the key set now (``ports.KeyInspector``); nothing is kept."""
         try:
             document = _document(_static(profile) or self._fetch(profile))
@@ -148,7 +148,7 @@ class KeyRing:
         with self._lock:  # bounded: only registered issuers come here
             return self._issuers.setdefault(issuer, _Issuer())
 
-    def _key_after_reading(self, issuer: _Issuer, profile: ClientProfile, kid: str) -> ImportedKey:
+    def _key_after_reading(self, issuer: _Issuer, profile: KeyOwner, kid: str) -> ImportedKey:
         usable = self._usable(issuer, kid)
         # Who can go on with a known key does not wait for another thread's fetch.
         if issuer.lock.acquire(blocking=usable is None, timeout=-1 if usable is not None else 2 * FETCH_SECONDS):
@@ -168,7 +168,7 @@ class KeyRing:
             return None
         return known.keys.get(kid)
 
-    def _due(self, issuer: _Issuer, profile: ClientProfile, kid: str) -> bool:
+    def _due(self, issuer: _Issuer, profile: KeyOwner, kid: str) -> bool:
         known, tried = issuer.set, issuer.tried_at
         if known is None or tried is None:
             return tried is None or self._clock.monotonic() - tried >= self._after_failure
@@ -178,7 +178,7 @@ class KeyRing:
         fresh = now - known.read_at < self._keep
         return (not fresh or kid not in known.keys) and now - tried >= self._unknown_kid
 
-    def _read(self, issuer: _Issuer, profile: ClientProfile) -> None:
+    def _read(self, issuer: _Issuer, profile: KeyOwner) -> None:
         try:
             keys = import_key_set(_static(profile) or self._fetch(profile))
         except OutboundFailure:
@@ -285,7 +285,7 @@ def _published(jwk: Mapping[str, Any]) -> PublishedKey:
     return PublishedKey(shown, label, tuple(imported.algorithms))
 
 
-def _static(profile: ClientProfile) -> bytes | None:
+def _static(profile: KeyOwner) -> bytes | None:
     return None if profile.jwks is None else msgspec.json.encode(profile.jwks)
 
 

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from cds_service.adapters.memory_forms import MemoryForms
 from cds_service.ports import Authorization, FeedbackCount, FeedbackEntry, Invocation, PrefetchSeen, Recalled
 
 
-class MemoryStore:
+class MemoryStore(MemoryForms):
     """``ports.Store`` in dictionaries, behind one lock; held to the same contract suite as the SQL store.
 
     It remembers at least the latest ``calls`` calls and never more than twice as many: a process that runs for days
@@ -18,6 +19,7 @@ class MemoryStore:
     """
 
     def __init__(self, calls: int = 1000) -> None:
+        super().__init__()
         self._most = calls
         self._lock = threading.Lock()
         self._invocations: list[Invocation] = []

@@ -1,4 +1,4 @@
-"""Files of secrets: the key that makes patient digests, and the digests of readers' tokens (reliability 121)."""
+"""Files of secrets: keys for patient digests and for tokens, and digests of readers' tokens (reliability 121)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
 
 from cds_service.errors import ConfigurationError
 
@@ -21,27 +24,49 @@ def load_or_make_key(path: Path) -> bytes:
     Raises:
         ConfigurationError: others than its owner can read it, it holds no key, or it cannot be made.
     """
-    try:
-        if not path.exists():
-            _make(path)
-        mode = stat.S_IMODE(path.stat().st_mode)
-        key = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"CDS_KEY_FILE: {path} cannot be used: {error.strerror}") from None
-    if mode & 0o077:
-        raise ConfigurationError(f"CDS_KEY_FILE: {path} has mode {mode:04o}; allowed: 0600 (chmod 600)")
+    key = _secret("CDS_KEY_FILE", path, lambda: secrets.token_bytes(KEY_BYTES))
     if len(key) != KEY_BYTES:
         raise ConfigurationError(f"CDS_KEY_FILE: {path} holds {len(key)} bytes; allowed: {KEY_BYTES}")
     return key
 
 
-def _make(path: Path) -> None:
+def load_or_make_token_key(path: Path) -> ECKey:
+    """The P-384 key in ``path`` that signs our tokens (PEM, mode 0600), made there at first use.
+
+    Raises:
+        ConfigurationError: others than its owner can read it, it holds no such key, or it cannot be made.
+    """
+    pem = _secret("CDS_TOKEN_KEY_FILE", path, lambda: ECKey.generate_key("P-384").as_pem(private=True))
+    try:
+        key = ECKey.import_key(pem.decode("ascii"))
+        usable = key.is_private and key.curve_name == "P-384"
+    except (JoseError, ValueError, TypeError, UnicodeDecodeError):
+        usable = False
+    if not usable:
+        raise ConfigurationError(f"CDS_TOKEN_KEY_FILE: {path} holds no such key; allowed: one P-384 private key as PEM")
+    return key
+
+
+def _secret(setting: str, path: Path, fresh: Callable[[], bytes]) -> bytes:
+    try:
+        if not path.exists():
+            _make(path, fresh())
+        mode = stat.S_IMODE(path.stat().st_mode)
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{setting}: {path} cannot be used: {error.strerror}") from None
+    if mode & 0o077:
+        raise ConfigurationError(f"{setting}: {path} has mode {mode:04o}; allowed: 0600 (chmod 600)")
+    return content
+
+
+def _make(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
+            file.write(content)
         os.link(draft, path)  # of two processes one wins, and both then read the same whole file
     except FileExistsError:
         return

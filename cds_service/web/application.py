@@ -7,7 +7,7 @@ from typing import Any, Final
 from wsgiref.types import WSGIApplication
 
 import msgspec
-from flask import Flask
+from flask import Blueprint, Flask
 from flask.sessions import NullSession, SessionInterface
 
 from cds_service.web import cds_services, determinations, error_handlers, health, pages
@@ -45,6 +45,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     writer: LineWriter
     request_prefix: str
     queue_seconds: float
+    blueprints: Sequence[Blueprint] = ()  # what systems call with a token of ours
 
 
 def application(parts: Parts) -> WSGIApplication:
@@ -61,6 +62,8 @@ def application(parts: Parts) -> WSGIApplication:
             parts.ping, parts.metrics, token_sha256=parts.metrics_token_sha256, metrics_open=parts.metrics_open
         )
     )
+    for routes in parts.blueprints:
+        app.register_blueprint(routes)
     routed: WSGIApplication = app.wsgi_app
     return Boundary(
         Cors(routed, parts.origins) if parts.origins else routed,

@@ -20,6 +20,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from cds_service.adapters.sql import documentation_tables as _documentation_tables  # noqa: F401 - joins METADATA
 from cds_service.adapters.sql import migrate as migrations
 from cds_service.adapters.sql import prior_auth_tables as _prior_auth_tables  # noqa: F401 - joins METADATA
 from cds_service.adapters.sql import review_tables as _review_tables  # noqa: F401 - joins METADATA
@@ -80,6 +81,10 @@ def test_every_index_is_used_by_its_question(sqlite_url: str) -> None:
         "ix_feedback_received": "SELECT seq FROM feedback WHERE received < 1 ORDER BY received LIMIT 5",
         "ix_authorization_on_file_member_id": "SELECT document FROM authorization_on_file WHERE member_id = 'm'",
         "ix_access_event_at": "SELECT seq FROM access_event WHERE at < 1 ORDER BY at LIMIT 5",
+        "ix_assertion_used_expires": "SELECT 1 FROM assertion_used WHERE expires < 1",
+        "ix_form_error_at": "SELECT seq FROM form_error WHERE at < 1 ORDER BY at LIMIT 5",
+        "ix_form_call_at": "SELECT seq FROM form_call WHERE at < 1 ORDER BY at LIMIT 5",
+        "ix_form_result_at": "SELECT context FROM form_result WHERE at < 1 ORDER BY at LIMIT 5",
         "ix_pa_case_member_id": "SELECT id FROM pa_case WHERE member_id = 'm'",
         "ix_pa_case_state_due": "SELECT id FROM pa_case WHERE state = 'pended' ORDER BY due LIMIT 5",
         "ix_pa_case_received": "SELECT id FROM pa_case WHERE received >= 1 ORDER BY received",

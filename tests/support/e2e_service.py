@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from werkzeug.test import Client
 
+from cds_service.adapters.backend_tokens import BackendTokens
 from cds_service.adapters.client_auth import ClientAuthenticator
 from cds_service.adapters.fhir_http import HttpFhirReader
 from cds_service.adapters.guarded_http import GuardedHttp
@@ -23,6 +24,7 @@ from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
 from cds_service.adapters.policy_files import Configuration, load_configuration
 from cds_service.adapters.sql.store import SqlStore
 from cds_service.app import Adapters, create_app, load_rules
+from cds_service.backend_clients import BackendClient
 from cds_service.clients import ClientProfile
 from cds_service.ports import Fetched, Grant, Store
 from cds_service.settings import Settings, for_tests
@@ -39,6 +41,14 @@ READER_TOKEN = "token-of-an-auditor"
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()
 VERSIONS = ("2.0", "2.2")
+SYSTEM = "sample-app"  # a registered backend client
+SYSTEM_SCOPES = (
+    "system/Questionnaire.rs",
+    "system/ValueSet.rs",
+    "system/Library.rs",
+    "system/Claim.cu",
+    "system/Subscription.cruds",
+)
 
 
 @cache
@@ -159,6 +169,11 @@ class Service:
         self.key = ec("e2e")
         self.profiles = {version: self._profile(version, profile) for version in VERSIONS}
         self.clients = {each.issuer: each for each in self.profiles.values()}
+        self.systems = {
+            SYSTEM: BackendClient(
+                id=SYSTEM, name="Sample app", jwks={"keys": [public(self.key, "k1")]}, scopes=SYSTEM_SCOPES
+            )
+        }
         self.metrics = Metrics([each.id for each in self.clients.values()], ["order-sign"], shared=False)
         self.lines = KeptLines()
         self.http = GuardedHttp(insecure_dev=True)
@@ -180,11 +195,21 @@ class Service:
 
     def _web(self, reader: Any) -> Client:
         keys = KeyRing(GuardedKeyFetch(self.http, self.clock), self.clock, self.metrics.event)
+        self.systems_door = BackendTokens(
+            self.systems,
+            KeyRing(GuardedKeyFetch(self.http, self.clock), self.clock),
+            self.sql,
+            ec("tokens"),
+            clock=self.clock,
+            new_id=lambda: str(uuid.uuid4()),
+            public_url=BASE,
+        )
         world = Adapters(
             configuration=self.configuration,
             clients=self.clients,
             authenticator=ClientAuthenticator(self.clients, keys, self.clock, self.metrics.event),
             store=self.store,
+            systems=self.systems_door,
             reader=reader if reader is not None else Unasked(),
             clock=self.clock,
             key=b"k" * 32,
@@ -218,6 +243,29 @@ class Service:
         data = body if isinstance(body, bytes) else encode(body)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         with Client(self.application).post(path, data=data, headers=headers) as response:
+            return Answer(response)
+
+    def system_assertion(self, **changes: Any) -> str:
+        """A fresh assertion of the registered backend client; ``changes`` are claims."""
+        now = int(self.clock.at)
+        usual = {"iss": SYSTEM, "sub": SYSTEM, "aud": f"{BASE}/oauth/token", "iat": now, "exp": now + 300}
+        return sign(self.key, claims(**{**usual, "jti": str(uuid.uuid4()), **changes}))
+
+    def system_token(self, scope: str = " ".join(SYSTEM_SCOPES), **changes: Any) -> str:
+        """An access token of the registered backend client, got as it would get it."""
+        answer = self.ask_token(
+            grant_type="client_credentials",
+            scope=scope,
+            client_assertion_type="urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            client_assertion=self.system_assertion(**changes),
+        )
+        assert answer.status == 200, answer.bytes
+        token: str = answer.json["access_token"]
+        return token
+
+    def ask_token(self, **form: Any) -> Answer:
+        """Send a form to the token endpoint."""
+        with Client(self.application).post("/oauth/token", data=form) as response:
             return Answer(response)
 
     def get(self, path: str, token: str = READER_TOKEN) -> Answer:

@@ -26,6 +26,10 @@ GOOD = {"Authorization": "Bearer good"}
 JSON = {"Content-Type": "application/json"}
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOOK_INSTANCE = "0d8f5b1e-52a3-4b0e-8d4e-4a2a7c1f9a55"
+ASSERTION_FORM = {
+    "grant_type": "client_credentials",
+    "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+}
 ORDER_SIGN = "/cds-services/order-sign"
 
 

@@ -8,13 +8,22 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from cds_service.adapters.sql import authorizations, feedback, retention
+from cds_service.adapters.sql import authorizations, feedback, forms, retention
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.failures import Failure, unavailable
 from cds_service.adapters.sql.hook_calls import HookCalls
 from cds_service.adapters.sql.instants import microseconds
 from cds_service.adapters.sql.tables import ACCESS_EVENT, DETERMINATION, HEAD, INVOCATION
-from cds_service.ports import Authorization, FeedbackCount, FeedbackEntry, Invocation, PrefetchSeen, Recalled
+from cds_service.ports import (
+    Authorization,
+    FeedbackCount,
+    FeedbackEntry,
+    FormCall,
+    FormError,
+    Invocation,
+    PrefetchSeen,
+    Recalled,
+)
 
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
 
@@ -101,6 +110,26 @@ class SqlStore:
     def erase(self, what: str, before: datetime, most: int) -> int:
         """See ``ports.Store``."""
         return self._database.session(lambda session: retention.erase(session, what, before, most))
+
+    def use_assertion(self, client: str, jti: str, expires: int, now: int) -> bool:
+        """See ``ports.FormStore``."""
+        return self._database.session(lambda session: forms.use_assertion(session, client, jti, expires, now))
+
+    def note_form_call(self, call: FormCall) -> None:
+        """See ``ports.FormStore``."""
+        self._database.session(lambda session: forms.note_call(session, call))
+
+    def note_form_errors(self, client: str, errors: Sequence[FormError], at: datetime) -> None:
+        """See ``ports.FormStore``."""
+        self._database.session(lambda session: forms.note_errors(session, client, errors, at))
+
+    def keep_form_result(self, context: str, client: str, document: bytes, at: datetime) -> None:
+        """See ``ports.FormStore``."""
+        self._database.session(lambda session: forms.keep_result(session, context, client, document, at))
+
+    def form_result(self, context: str) -> bytes | None:
+        """See ``ports.FormStore``."""
+        return self._database.read(lambda session: forms.result(session, context))
 
     def ping(self) -> None:
         """See ``ports.Store``; also refuses a database that ``migrate`` has not brought to this version or later."""
