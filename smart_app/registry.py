@@ -31,7 +31,6 @@ class EhrProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     standalone_encounter: bool = False  # asks for launch/encounter too
     signing_alg: str = ""  # RS384 or ES384; "": what the EHR says that it takes
     client_secret_file: str | None = None  # symmetric client, only where the EHR can do nothing better
-    capability_statement: bool = False  # endpoints may come from metadata where discovery is missing (SM-01)
     endpoint_hosts: tuple[str, ...] = ()  # "host" or "host:port" that endpoints may be on beside that of iss
     accept_missing: tuple[str, ...] = ()  # capabilities that the operator knows to be there though not listed
     frame_origins: tuple[str, ...] = ()  # where the EHR's pages come from that may frame the app (SM-47)
