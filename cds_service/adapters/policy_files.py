@@ -46,6 +46,20 @@ def load_configuration(config_dir: Path) -> Configuration:
     return configuration
 
 
+def load_vocabulary(config_dir: Path) -> Vocabulary:
+    """The terminology alone, for programs that read orders and hold no guideline. Raises ConfigurationError."""
+    complaints: list[Complaint] = []
+    folder = _Folder(config_dir, complaints)
+    terms = {name: folder.read(Path("terminology") / name, shape) for name, shape in TERMINOLOGY_FILES.items()}
+    sets = [folder.read(path, VALUE_SETS_FILE) for path in folder.files("terminology/value_sets", "*.yaml")]
+    if not complaints and _complete([terms]):
+        vocabulary = parse_vocabulary(_read(terms), [entry for entry in sets if entry is not None], complaints)
+        if not complaints:
+            return vocabulary
+    listed = "\n".join(str(complaint) for complaint in sorted(set(complaints)))
+    raise ConfigurationError(f"the terminology cannot be used:\n{listed}")
+
+
 def check(config_dir: Path) -> list[Complaint]:
     """Every complaint about the configuration in a directory; empty when it can be used."""
     return sorted(set(_load(config_dir)[1]))
