@@ -53,6 +53,7 @@ class Reach(msgspec.Struct, frozen=True):
     private: bool = False
     loopback: bool = False
     ca_file: str | None = None  # trusted instead of the public authorities
+    client_certificate: tuple[str, str] | None = None  # files of what we show of ourselves, and its key
 
 
 def allowed_address(address: str, reach: Reach) -> bool:
@@ -194,7 +195,7 @@ class PinnedAdapter(HTTPAdapter):
         self._reach = reach
         self._resolver = resolver
         self._resolving = ThreadPoolExecutor(_RESOLVING_THREADS, thread_name_prefix="resolve")
-        self._tls = tls_policy(reach.ca_file)
+        self._tls = tls_policy(reach.ca_file, reach.client_certificate)
         super().__init__(pool_connections=_POOLED_HOSTS, pool_maxsize=_POOLED_CONNECTIONS, max_retries=0)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **_: Any) -> None:
@@ -241,14 +242,19 @@ class PinnedAdapter(HTTPAdapter):
         self._resolving.shutdown(wait=False, cancel_futures=True)
 
 
-def tls_policy(ca_file: str | None) -> ssl.SSLContext:
+def tls_policy(ca_file: str | None, client_certificate: tuple[str, str] | None = None) -> ssl.SSLContext:
     """TLS 1.2 or later, certificate and name always checked, authorities from ``ca_file`` or else the public ones.
 
     Built from the bare context, because the convenient ones take a key log file from the environment.
+
+    Raises:
+        OSError: a file cannot be read, or holds no certificate or key.
     """
     policy = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     policy.minimum_version = ssl.TLSVersion.TLSv1_2
     policy.load_verify_locations(cafile=ca_file or certifi.where())
+    if client_certificate is not None:
+        policy.load_cert_chain(*client_certificate)
     return policy
 
 

@@ -22,7 +22,8 @@ DISCARDED = "discarded"  # by a person, with a reason
 UNDONE = (READY, LEASED, DEAD)
 
 _BASE = timedelta(seconds=2)
-_FAR = 40  # doublings; anything above meets the cap
+_DOUBLINGS = 20  # what is above meets every cap
+_LONGEST_ASKED = timedelta(hours=1)  # a Retry-After beyond that is not believed
 _LEAST_LIFE = timedelta(hours=1)  # a message gets so long even where the clock of its case has nearly run out
 
 
@@ -101,8 +102,6 @@ def gives_up(delivery: Delivery, patience: Patience) -> datetime:
 
 def _pause(attempts: int, asked: timedelta | None, patience: Patience, chance: int) -> timedelta:
     """Full jitter: between nothing and 2 s doubled with every try, up to the cap; what the other side asks counts."""
-    longest = min(_BASE * 2 ** min(max(attempts - 1, 0), _FAR), patience.longest_pause)
-    jittered = longest * chance / 1000
-    if asked is None:
-        return jittered
-    return max(jittered, min(asked, patience.longest_pause))
+    doubled = _BASE * (1 << min(max(attempts - 1, 0), _DOUBLINGS))
+    jittered = min(doubled, patience.longest_pause) * chance / 1000
+    return jittered if asked is None else max(jittered, min(asked, _LONGEST_ASKED))
