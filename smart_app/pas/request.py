@@ -53,7 +53,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
     responses: tuple[Resource, ...]  # completed QuestionnaireResponses
     supporting: tuple[Resource, ...] = ()  # conditions, observations, therapies that answers rest on
-    provider: Resource  # Organization, PractitionerRole or Practitioner that asks
+    provider: Resource  # Organization or PractitionerRole that asks (P022)
+    provider_is_ours: bool = False  # it stands in the registration of the EHR, not in the EHR
     insurer_name: str
     insurer_identifier: Mapping[str, str] | None = None
     expedited: bool = False
@@ -120,9 +121,13 @@ def build(
     insurer = _insurer(what, insurer_id)
     coverage = _coverage(what.coverage, f"urn:uuid:{insurer_id}")
     orders = [line.order for line in what.lines]
-    roots = [what.patient, coverage, *orders, *what.responses, *what.supporting, what.provider]
-    gathered = gather(roots, what.base, read, patient=str(what.patient["id"]))
+    roots = [what.patient, coverage, *orders, *what.responses, *what.supporting]
+    gathered = gather(
+        roots if what.provider_is_ours else [*roots, what.provider], what.base, read, patient=str(what.patient["id"])
+    )
     held = dict(gathered.resources)
+    if what.provider_is_ours:
+        held[_provider(what)] = what.provider
     address = f"{what.base}/Coverage/{coverage['id']}"
     held[address] = {**held[address], "payor": [{"reference": f"urn:uuid:{insurer_id}"}]}
     claim = _claim(what, claim_id, f"urn:uuid:{insurer_id}", held, now)
@@ -150,7 +155,7 @@ def _claim(what: Submission, ident: str, insurer: str, held: Mapping[str, Resour
         "patient": {"reference": _address(what, what.patient)},
         "created": now.isoformat(timespec="seconds"),
         "insurer": {"reference": insurer},
-        "provider": {"reference": _address(what, what.provider)},
+        "provider": {"reference": _provider(what)},
         "priority": {
             "coding": [{"system": f"{TERMINOLOGY}processpriority", "code": "stat" if what.expedited else "normal"}]
         },
@@ -274,6 +279,10 @@ def _is_member(identifier: Mapping[str, Any]) -> bool:
 
 def _address(what: Submission, resource: Mapping[str, Any]) -> str:
     return f"{what.base}/{resource['resourceType']}/{resource['id']}"
+
+
+def _provider(what: Submission) -> str:
+    return f"urn:uuid:{what.provider['id']}" if what.provider_is_ours else _address(what, what.provider)
 
 
 def _extension(name: str, concept: Resource) -> Resource:

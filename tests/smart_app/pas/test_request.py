@@ -10,6 +10,7 @@ import pytest
 
 from cds_service.fhir.models import complaints
 from smart_app.pas.closure import gather, references
+from smart_app.pas.inquiry import build_inquiry
 from smart_app.pas.request import Submission, billing_code, build, lines_of
 from smart_app.pas.systems import CRD_COVERAGE_INFORMATION, HCPCS, PAS, X12
 from smart_app.pas.update import cancelled, with_documents
@@ -255,3 +256,15 @@ def test_P083_one_line_can_be_taken_back_alone() -> None:
 @pytest.mark.parametrize("make", [built, lambda: cancelled(built(), NOW, new_id)], ids=["first", "cancelled"])
 def test_what_is_sent_is_fhir(make: object) -> None:
     assert complaints(make()) == ()
+
+
+def test_P067_P068_P073_an_inquiry_names_the_parties_and_the_payers_number_and_no_service() -> None:
+    before = built()
+    asked = build_inquiry(before, ["REF-9"], NOW, new_id)
+    claim = asked["entry"][0]["resource"]
+    kinds = sorted({entry["resource"]["resourceType"] for entry in asked["entry"]})
+    assert kinds == ["Claim", "Coverage", "Organization", "Patient", "Practitioner"]
+    assert claim["item"][0]["productOrService"]["coding"][0]["code"] == "not-applicable"
+    assert claim["item"][0]["extension"][0]["valueString"] == "REF-9"
+    assert resolved(asked) == []
+    assert complaints(asked) == ()
