@@ -2,7 +2,7 @@
 
 Every statement stands for itself (autocommit), and what must not happen twice is one conditional statement; so nothing
 here needs a transaction, and SQLite and PostgreSQL behave the same. The schema is small and only grows: each version is
-a list of statements of SQLAlchemy's own, done once under a lock. That is less than a migration tool would need around it.
+one function of SQLAlchemy's own statements, done once under a lock; a migration tool would need more around it.
 """
 
 from __future__ import annotations
@@ -61,9 +61,32 @@ FORM = sa.Table(  # what a person has entered, sealed
     sa.Column("kept", _INSTANT, nullable=False),
 )
 
+SUBMISSION = sa.Table(  # a request for prior authorization: outlives the launch that sent it
+    "submission",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("chart", sa.String(64), nullable=False, index=True),  # keyed digest of EHR and patient
+    sa.Column("payer", sa.String(63), nullable=False),
+    sa.Column("claim", sa.String(64), nullable=False, index=True),  # keyed digest of payer and newest Claim.identifier
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("changed", _INSTANT, nullable=False),
+)
+
+PAYER_SUBSCRIPTION = sa.Table(  # under which a payer tells us of decisions
+    "payer_subscription",
+    METADATA,
+    sa.Column("payer", sa.String(63), primary_key=True),
+    sa.Column("organization", sa.String(255), primary_key=True),
+    sa.Column("id", sa.String(255), nullable=False),  # the payer's; "" while it is being made
+    sa.Column("secret_hash", sa.String(64), nullable=False),  # of the secret that its notifications carry
+    sa.Column("made", _INSTANT, nullable=False),
+)
+
 # What brings a database from version n to n + 1, from 0 on. A released step never changes; new ones are added.
 _STEPS: tuple[Callable[[sa.Connection], None], ...] = (
     lambda connection: METADATA.create_all(connection, [ATTEMPT, LAUNCH, FORM]),
+    lambda connection: METADATA.create_all(connection, [SUBMISSION, PAYER_SUBSCRIPTION]),
 )
 NEWEST = len(_STEPS)
 
