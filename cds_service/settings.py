@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     config_dir: Path = _PROJECT / "config"
     clients_dir: Path = _PROJECT / "config" / "clients"
     backend_clients_dir: Path = _PROJECT / "config" / "backend_clients"
+    payer_endpoints_dir: Path = _PROJECT / "config" / "payer_endpoints"  # where ClaimResponses are delivered
     smart_app_url: str = ""  # where cards send people to; none: cards have no SMART link
     token_key_file: Path = Path("var/token.key")  # signs the tokens that systems call with
     key_file: Path = Path("var/patient.key")  # keys the digest by which a patient is recognised, never an id
@@ -97,6 +98,7 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
     if config_dir := values.get("config_dir"):
         values.setdefault("clients_dir", Path(str(config_dir)) / "clients")
         values.setdefault("backend_clients_dir", Path(str(config_dir)) / "backend_clients")
+        values.setdefault("payer_endpoints_dir", Path(str(config_dir)) / "payer_endpoints")
     return checked(Settings(**values))  # type: ignore[arg-type]  # each reader gives its field's type
 
 
@@ -226,6 +228,7 @@ VARIABLES: Mapping[str, tuple[str, Reader]] = {
     "CDS_CONFIG_DIR": ("config_dir", _path),
     "CDS_CLIENTS_DIR": ("clients_dir", _path),
     "CDS_BACKEND_CLIENTS_DIR": ("backend_clients_dir", _path),
+    "CDS_PAYER_ENDPOINTS_DIR": ("payer_endpoints_dir", _path),
     "CDS_SMART_APP_URL": ("smart_app_url", _url),
     "CDS_TOKEN_KEY_FILE": ("token_key_file", _path),
     "CDS_KEY_FILE": ("key_file", _path),
