@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -86,7 +87,7 @@ class Outbound(msgspec.Struct, frozen=True):
         return self.send("POST", url, egress, seconds, headers, body=body, max_bytes=JSON_BYTES)
 
 
-def json_object(body: bytes) -> dict[str, object] | None:
+def json_object(body: bytes) -> dict[str, Any] | None:
     """One strict JSON object, else None."""
     try:
         value = fhir_json.parse(body, max_bytes=JSON_BYTES)

@@ -1,0 +1,1 @@
+"""SMART App Launch 2.x, the app's side: discovery, authorization, tokens, identity."""
