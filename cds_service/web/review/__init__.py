@@ -1,0 +1,1 @@
+"""The payer's reviewers' workplace: the one part of the service where people sign in."""
