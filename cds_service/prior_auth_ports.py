@@ -26,10 +26,12 @@ class OutboxEntry(msgspec.Struct, frozen=True):
 class Notice(msgspec.Struct, frozen=True):
     """That subscribers of one organization are to hear of a version; the store numbers the event of each.
 
-    ``instant`` and ``focus`` go into the notification, see ``fhir.pas.notification``.
+    ``base`` (of the FHIR server), ``instant`` and ``focus`` (the response Bundle) go into the notification, see
+    ``fhir.pas.notification``.
     """
 
-    organization: str  # "system|value"
+    organizations: tuple[str, ...]  # "system|value" of whoever submitted
+    base: str
     instant: str
     focus: str
 
