@@ -8,27 +8,25 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-from flask import Flask, Response, abort, jsonify, render_template, request
+from flask import Flask, Response, abort, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from sandbox_ehr import fhir_api, order_entry
+from sandbox_ehr import acting, fhir_metadata, form_view, launching, order_entry
 from sandbox_ehr.cds_client import CdsClient
+from sandbox_ehr.fhir_api import outcome
 from sandbox_ehr.keys import load_or_make, public_set
 from sandbox_ehr.order_words import day_words, dosage_of, name_of, unit_words
 from sandbox_ehr.ordering import Ordering
 from sandbox_ehr.patients import samples, staff
+from sandbox_ehr.smart import endpoints
+from sandbox_ehr.smart.apps import App, Apps
+from sandbox_ehr.smart.memory import OAuthMemory
+from sandbox_ehr.smart.server import smart_server
 from sandbox_ehr.store import Store
 from sandbox_ehr.tokens import Tokens
 
 LARGEST_FORM = 200_000  # bytes
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -38,6 +36,10 @@ class Settings(msgspec.Struct, frozen=True):
     base_url: str  # how others reach the sandbox
     cds_url: str  # where the CDS service listens
     cds_base: str  # the public base URL that the CDS service knows itself by
+    apps: tuple[App, ...] = ()  # what may be launched here
+    payer_jwks_url: str = ""  # keys of the payer's service, for the payer's FHIR endpoint
+    open_payer_endpoint: bool = False
+    faults: bool = False  # tests may make the payer's FHIR endpoint misbehave
 
 
 def create_app(settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> Flask:
@@ -48,7 +50,15 @@ def create_app(settings: Settings, now: Callable[[], datetime], new_id: Callable
     app.jinja_env.filters.update(day=day_words, order_name=name_of, dosage=dosage_of, unit=unit_words)
     keys = load_or_make(settings.var / "keys")
     store = Store(settings.var / "sandbox.sqlite")
-    tokens = Tokens(keys.access, settings.base_url, f"{settings.base_url}/fhir", now, new_id)
+    memory, apps = OAuthMemory(settings.var / "oauth.sqlite"), Apps(settings.apps)
+    tokens = Tokens(
+        key=keys.access,
+        issuer=settings.base_url,
+        audience=f"{settings.base_url}/fhir",
+        now=now,
+        new_id=new_id,
+        alive=lambda grant: memory.grant(grant, now().timestamp()) is not None,
+    )
     client = CdsClient(
         settings.cds_url, audience=settings.cds_base, issuer=settings.base_url, keys=keys, now=now, new_id=new_id
     )
@@ -57,13 +67,17 @@ def create_app(settings: Settings, now: Callable[[], datetime], new_id: Callable
         store=store,
         tokens=tokens,
         samples=patients,
+        smart=smart_server(settings.base_url, keys, apps, memory, tokens, now=now, new_id=new_id),
+        now=now,
+        new_id=new_id,
+        app_origins=apps.origins(),
         ordering=Ordering(
             store=store, client=client, tokens=tokens, base_url=settings.base_url, now=now, new_id=new_id
         ),
     )
     load_samples(store, app.config["AS_OF"])
-    app.register_blueprint(fhir_api.blueprint)
-    app.register_blueprint(order_entry.blueprint)
+    for part in (fhir_metadata, endpoints, acting, order_entry, form_view, launching):
+        app.register_blueprint(part.blueprint)
     app.add_url_rule("/livez", view_func=lambda: jsonify(status="ok"), endpoint="livez")
     app.add_url_rule("/jwks.json", view_func=lambda: jsonify(public_set(keys)), endpoint="jwks")
     app.register_error_handler(HTTPException, _error_page)
@@ -87,23 +101,42 @@ _SORRY = {
 def _error_page(error: HTTPException) -> tuple[str, int] | Response:
     status = error.code or 500
     if request.path.startswith("/fhir"):
-        return fhir_api.outcome(status, "not-found" if status == 404 else "processing", error.name)
+        return outcome(status, "not-found" if status == 404 else "processing", error.name)
     heading, words = _SORRY.get(status, ("That did not work", "The sandbox could not do this. Please go back."))
     return render_template("error.html", heading=heading, words=words), status
 
 
+# Called by programs with proof of their own, not by pages with a visitor's cookies.
+_BY_PROGRAMS = ("/fhir", "/payer-fhir", "/oauth/token", "/oauth/revoke", "/oauth/introspect")
+
+
 def _own_origin_only() -> None:
     """No other web site may use a visitor's browser to write orders here."""
+    if request.method != "POST" or request.path.startswith(_BY_PROGRAMS):
+        return
     own = urlsplit(order_entry.base_url())
     port = f":{own.port}" if own.port else ""
     allowed = {own.netloc, f"localhost{port}", f"127.0.0.1{port}"}
     origin = request.headers.get("Origin", f"//{own.netloc}").partition("//")[2]
-    if request.method == "POST" and not {origin, request.host} <= allowed:
+    if not {origin, request.host} <= allowed:
         abort(403)
 
 
 def _headers(response: Response) -> Response:
     response.headers.update(_HEADERS)
+    response.headers["Content-Security-Policy"] = _policy()
     if response.mimetype == "text/html":
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _policy() -> str:
+    """Own resources only. A launch ends at the app, so forms may lead there; the app alone is framed."""
+    apps = "".join(f" {origin}" for origin in current_app.extensions["app_origins"])
+    framed = f"'self'{apps}" if request.endpoint == "launching.embedded" else "'none'"
+    # The authorization server's own pages may show inside the EHR's frame, when a launch fails there.
+    around = "'self'" if request.path.startswith("/oauth/") else "'none'"
+    return (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        f"form-action 'self'{apps}; frame-src {framed}; frame-ancestors {around}; base-uri 'none'"
+    )

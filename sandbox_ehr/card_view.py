@@ -27,6 +27,7 @@ class Link(msgspec.Struct, frozen=True):
     label: str
     url: str
     kind: str
+    app_context: str | None = None  # of a SMART link: for the app, as it is
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -111,7 +112,7 @@ def _card(card: Mapping[str, Any]) -> Card:
         topic=_text(topic, "display") if isinstance(topic, dict) else "",
         detail=markdown(detail) if isinstance(detail, str) else "",
         links=tuple(
-            Link(_text(link, "label"), _web(_text(link, "url")), _text(link, "type"))
+            Link(_text(link, "label"), _web(_text(link, "url")), _text(link, "type"), _app_context(link))
             for link in _objects(card, "links")
             if _web(_text(link, "url"))
         ),
@@ -131,6 +132,11 @@ def _objects(value: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 def _text(value: Mapping[str, Any], name: str) -> str:
     found = value.get(name)
     return found if isinstance(found, str) else ""
+
+
+def _app_context(link: Mapping[str, Any]) -> str | None:
+    value = link.get("appContext")
+    return value if isinstance(value, str) else None
 
 
 def _web(url: str) -> str:

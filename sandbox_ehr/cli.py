@@ -17,6 +17,7 @@ from sandbox_ehr.app import Settings, create_app
 from sandbox_ehr.keys import load_or_make
 from sandbox_ehr.patients import samples
 from sandbox_ehr.scopes import LENT
+from sandbox_ehr.smart.apps import App, AppFileRefused, Apps, demo_app, read_apps
 
 THREADS = 16  # while one thread waits for the CDS service, that service reads the chart through the others
 
@@ -56,15 +57,39 @@ def init(var: Path, base_url: str) -> None:
 @click.option("--base-url", default=None, help="How others reach the sandbox; default http://HOST:PORT.")
 @click.option("--cds-url", default="http://127.0.0.1:8000", show_default=True, help="Where the CDS service listens.")
 @click.option("--cds-base", default=None, help="Public URL that the service knows itself by; default --cds-url.")
-def serve(host: str, port: int, var: Path, base_url: str | None, cds_url: str, cds_base: str | None) -> None:
-    """Serve the order-entry page, the FHIR API and the keys until interrupted."""
+@click.option("--app-url", default=None, help="Base of the coverage app; registers it as client intrathecal-app.")
+@click.option("--apps", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Directory of app files.")
+@click.option("--payer-jwks-url", default="", help="Keys of the payer's service, for the payer's FHIR endpoint.")
+@click.option("--open-payer-endpoint", is_flag=True, help="The payer's FHIR endpoint asks for no token.")
+@click.option("--faults", is_flag=True, help="Let tests make the payer's FHIR endpoint misbehave.")
+def serve(host: str, port: int, base_url: str | None, cds_base: str | None, **options: Any) -> None:
+    """Serve the order-entry page, the FHIR API, the authorization server and the keys until interrupted."""
     _refuse_taken(host, port)
     base = (base_url or f"http://{host}:{port}").rstrip("/")
+    var: Path = options["var"]
     var.mkdir(parents=True, exist_ok=True)
     load_or_make(var / "keys")
-    settings = Settings(var, base, cds_url.rstrip("/"), (cds_base or cds_url).rstrip("/"))
+    settings = Settings(
+        var=var,
+        base_url=base,
+        cds_url=options["cds_url"].rstrip("/"),
+        cds_base=(cds_base or options["cds_url"]).rstrip("/"),
+        apps=_apps(options["app_url"], options["apps"]),
+        payer_jwks_url=options["payer_jwks_url"],
+        open_payer_endpoint=options["open_payer_endpoint"],
+        faults=options["faults"],
+    )
     click.echo(f"Sandbox EHR: {base}/   (FHIR: {base}/fhir, asks the payer at {settings.cds_url})")
     _Server(settings, f"{host}:{port}").run()
+
+
+def _apps(app_url: str | None, directory: Path | None) -> tuple[App, ...]:
+    try:
+        found = (*((demo_app(app_url),) if app_url else ()), *(read_apps(directory) if directory else ()))
+        Apps(found)
+    except AppFileRefused as refused:
+        raise click.ClickException(str(refused)) from None
+    return found
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -102,7 +127,7 @@ def write_client_file(path: Path, base_url: str) -> None:
         "algorithms": ["ES384"],
         "fhir_servers": [f"{base_url}/fhir"],
         "scopes": LENT.split(),
-        "smart_link": False,
+        "smart_link": True,
         "allow_private": True,
         "allow_http": True,
     }

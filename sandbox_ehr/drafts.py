@@ -15,6 +15,7 @@ from sandbox_ehr.order_form import OTHER_CODE, OrderForm, number
 from sandbox_ehr.order_words import unit_words
 
 ACTIVE = "active"
+DRAFT_SYSTEM = "urn:sandbox-ehr:draft"
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -38,8 +39,17 @@ def build(form: OrderForm, situation: Situation, ids: tuple[str, ...]) -> tuple[
 
 
 def signed(draft: Resource, ident: str, replaced: dict[str, str], now: datetime) -> Resource:
-    """The order as it is filed: a new id, active, everything else as drafted. ``replaced``: draft reference -> new."""
-    order: Resource = {**draft, "id": ident, "status": ACTIVE, "authoredOn": now.isoformat(timespec="seconds")}
+    """The order as it is filed: a new id, active, everything else as drafted. ``replaced``: draft reference -> new.
+
+    The draft's id stays as an identifier: who was told of the draft finds the order.
+    """
+    order: Resource = {
+        **draft,
+        "id": ident,
+        "identifier": [*draft.get("identifier", []), {"system": DRAFT_SYSTEM, "value": draft["id"]}],
+        "status": ACTIVE,
+        "authoredOn": now.isoformat(timespec="seconds"),
+    }
     return {name: _renamed(value, replaced) for name, value in order.items()}
 
 

@@ -9,9 +9,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, current_app, request
 
 from sandbox_ehr.fhir_json import Resource, dumps
-from sandbox_ehr.scopes import permits
-from sandbox_ehr.search import PARAMETERS, SHARED_TYPES, TYPES, SearchRefused, matches, patient_of
-from sandbox_ehr.store import Store
+from sandbox_ehr.search import SHARED_TYPES, TYPES, SearchRefused, matches, ordered, patient_of
+from sandbox_ehr.store import Store, version_of
 from sandbox_ehr.tokens import Access, AccessRefused, Tokens
 
 blueprint = Blueprint("fhir", __name__, url_prefix="/fhir")
@@ -21,16 +20,28 @@ LARGEST_PAGE = 200
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
-def _store() -> Store:
+class NotKept(Exception):
+    """What is asked for is not here, or cannot be kept: an OperationOutcome says why."""
+
+    def __init__(self, status: int, code: str, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code  # FHIR issue type
+
+
+def the_store() -> Store:
+    """The store of the running sandbox."""
     store: Store = current_app.extensions["store"]
     return store
 
 
-def _base() -> str:
+def fhir_base() -> str:
+    """The address that all references are relative to."""
     return f"{current_app.config['BASE_URL']}/fhir"
 
 
-def _answer(body: Resource, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answer(body: Resource, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A FHIR answer; no cache keeps it."""
     response = Response(dumps(body), status, headers, content_type="application/fhir+json; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -39,14 +50,14 @@ def _answer(body: Resource, status: int = 200, headers: dict[str, str] | None = 
 def outcome(status: int, code: str, text: str, headers: dict[str, str] | None = None) -> Response:
     """An OperationOutcome with one error."""
     issue = {"severity": "error", "code": code, "diagnostics": text}
-    return _answer({"resourceType": "OperationOutcome", "issue": [issue]}, status, headers)
+    return answer({"resourceType": "OperationOutcome", "issue": [issue]}, status, headers)
 
 
-def _access(resource_type: str, right: str) -> Access:
+def access_for(resource_type: str, right: str) -> Access:
     """The verified token of this request. Raises AccessRefused: 401 without a good one, 403 beyond its scopes."""
     tokens: Tokens = current_app.extensions["tokens"]
     access = tokens.verify(request.headers.get("Authorization"))
-    if not permits(access.scopes, resource_type, right):
+    if not access.allows(resource_type, right):
         raise AccessRefused(403, "insufficient_scope", f"The token's scopes do not cover {resource_type}.{right}.")
     return access
 
@@ -58,54 +69,43 @@ def _refused(refusal: AccessRefused) -> Response:
     return outcome(refusal.status, code, refusal.text, {"WWW-Authenticate": challenge})
 
 
+@blueprint.errorhandler(NotKept)
+def _not_kept(refusal: NotKept) -> Response:
+    return outcome(refusal.status, refusal.code, str(refusal))
+
+
 @blueprint.errorhandler(SearchRefused)
 def _bad_search(refusal: SearchRefused) -> Response:
     return outcome(400, "invalid", str(refusal))
 
 
-@blueprint.get("/metadata")
-def metadata() -> Response:
-    """CapabilityStatement; open, as it says nothing of any patient."""
-    resources = [
-        {
-            "type": kind,
-            "interaction": [{"code": "read"}, {"code": "search-type"}],
-            "searchParam": [
-                {"name": name, "type": {"id": "token"}.get(how, how)} for name, (how, _) in PARAMETERS[kind].items()
-            ],
-        }
-        for kind in TYPES
-    ]
-    security = {
-        "description": "Every read and search needs a Bearer access token of this server, limited by SMART scopes."
-    }
-    return _answer(
-        {
-            "resourceType": "CapabilityStatement",
-            "status": "active",
-            "date": current_app.config["AS_OF"].isoformat(),
-            "kind": "instance",
-            "fhirVersion": "4.0.1",
-            "format": ["application/fhir+json"],
-            "software": {"name": "Sandbox EHR"},
-            "implementation": {"description": "Sandbox EHR with made-up patients", "url": _base()},
-            "rest": [{"mode": "server", "security": security, "resource": resources}],
-        }
-    )
-
-
 @blueprint.get("/<resource_type>/<ident>")
 def read(resource_type: str, ident: str) -> Response:
     """One resource, if it is the token's patient's."""
+    return with_version(readable(resource_type, ident))
+
+
+def readable(resource_type: str, ident: str, right: str = "r") -> Resource:
+    """A resource that this request's token may read, or write. Raises AccessRefused, NotKept."""
     if resource_type not in TYPES:
-        return outcome(404, "not-supported", "This server does not keep that resource type.")
-    access = _access(resource_type, "r")
-    found = _store().read(resource_type, ident) if _ID.fullmatch(ident) else None
-    if found is not None and resource_type not in SHARED_TYPES and patient_of(found) != access.patient:
-        raise AccessRefused(403, "insufficient_scope", "The token is bound to another patient.")
+        raise NotKept(404, "not-supported", "This server does not keep that resource type.")
+    access = access_for(resource_type, right)
+    found = the_store().read(resource_type, ident) if _ID.fullmatch(ident) else None
     if found is None:
-        return outcome(404, "not-found", f"There is no such {resource_type}.")
-    return _answer(found)
+        raise NotKept(404, "not-found", f"There is no such {resource_type}.")
+    if resource_type not in SHARED_TYPES and not reaches(access, resource_type, right, patient_of(found)):
+        raise AccessRefused(403, "insufficient_scope", "The token is bound to another patient.")
+    return found
+
+
+def reaches(access: Access, resource_type: str, right: str, patient: str | None) -> bool:
+    """Whether a token may do this with what belongs to ``patient``."""
+    return access.as_user(resource_type, right) or (bool(access.patient) and patient == access.patient)
+
+
+def with_version(resource: Resource, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A resource with its version as ETag."""
+    return answer(resource, status, {"ETag": f'W/"{version_of(resource)}"', **(headers or {})})
 
 
 @blueprint.get("/<resource_type>")
@@ -113,14 +113,17 @@ def search(resource_type: str) -> Response:
     """Search within the token's patient; pages are linked by ``next``."""
     if resource_type not in TYPES:
         return outcome(404, "not-supported", "This server does not keep that resource type.")
-    access = _access(resource_type, "s")
+    access = access_for(resource_type, "s")
     query = list(request.args.items(multi=True))
     asked = {value.removeprefix("Patient/") for name, value in query if name in {"patient", "subject", "beneficiary"}}
-    if asked - {access.patient}:
+    if not all(reaches(access, resource_type, "s", one) for one in asked):
         raise AccessRefused(403, "insufficient_scope", "The token is bound to another patient.")
-    found = search_store(_store(), resource_type, access.patient, query)
+    patient = next(iter(asked), access.patient)
+    if not patient and resource_type not in SHARED_TYPES:
+        raise SearchRefused("Without a patient in context a search names one patient")
+    found = search_store(the_store(), resource_type, patient, query)
     size, offset = _paging()
-    return _answer(searchset(_base(), resource_type, query, found, size, offset))
+    return answer(searchset(fhir_base(), resource_type, query, found, size, offset))
 
 
 def search_store(store: Store, resource_type: str, patient: str, query: list[tuple[str, str]]) -> list[Resource]:
@@ -129,7 +132,7 @@ def search_store(store: Store, resource_type: str, patient: str, query: list[tup
         own = store.read("Patient", patient)
         return matches(resource_type, [own] if own else [], query)
     held = store.shared(resource_type) if resource_type in SHARED_TYPES else store.of_patient(patient, resource_type)
-    return matches(resource_type, held, query)
+    return ordered(resource_type, matches(resource_type, held, query), query)
 
 
 def searchset(

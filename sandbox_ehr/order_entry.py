@@ -10,10 +10,12 @@ from flask import Blueprint, abort, current_app, jsonify, redirect, render_templ
 from werkzeug.wrappers import Response as Answer
 
 from sandbox_ehr import formulary
+from sandbox_ehr.acting import acting
 from sandbox_ehr.codes import COMPANIONS, INGREDIENTS, ROUTES
 from sandbox_ehr.coverage_words import assertions
 from sandbox_ehr.exchange import Exchange
 from sandbox_ehr.fhir_json import Resource, loads, pretty
+from sandbox_ehr.form_view import saved_form
 from sandbox_ehr.order_form import (
     CONCENTRATION_UNITS,
     CRD_VERSIONS,
@@ -106,11 +108,27 @@ def sign(patient: str) -> Answer | tuple[str, int]:
     """Sign: the hook is fired; a form that cannot be signed comes back with what to put right."""
     sample = _sample(patient)
     form = read_form(request.form)
-    wrong = problems(form)
+    wrong = _not_a_prescriber() or problems(form)
     if wrong:
         return _page(sample, form, wrong=wrong), 422
-    exchange = _ordering().sign(patient, form)
+    exchange = _ordering().sign(patient, form, acting().id)
     return redirect(url_for("pages.order_page", patient=patient, ident=exchange.id), 303)
+
+
+@blueprint.post("/patients/<patient>/orders/<ident>/again")
+def sign_again(patient: str, ident: str) -> Answer | tuple[str, int]:
+    """The same order once more, as after a questionnaire was filled in: what the payer says may have changed."""
+    exchange = _exchange(patient, ident)
+    wrong = _not_a_prescriber()
+    if wrong:
+        return _page(_sample(patient), exchange.form, exchange=exchange, wrong=wrong), 422
+    following = _ordering().sign_again(exchange)
+    return redirect(url_for("pages.order_page", patient=patient, ident=following.id), 303)
+
+
+def _not_a_prescriber() -> tuple[Problem, ...]:
+    words = "A prescriber signs orders: change who is at the keyboard at the top of the page."
+    return () if acting().signs else (Problem("who", words),)
 
 
 @blueprint.get("/patients/<patient>/orders/<ident>")
@@ -124,6 +142,9 @@ def order_page(patient: str, ident: str) -> str:
 def say(patient: str, ident: str) -> Answer | tuple[str, int]:
     """A word on one or several cards: dismissed, or overridden with a reason."""
     exchange = _exchange(patient, ident)
+    wrong = _not_a_prescriber() if exchange.state == "held" else ()
+    if wrong:
+        return _page(_sample(patient), exchange.form, exchange=exchange, wrong=wrong), 422
     known = {card.uuid: card for card in exchange.cards() if card.uuid}
     words: dict[str, tuple[Mapping[str, str] | None, str]] = {}
     for uuid in request.form.getlist("card"):
@@ -168,7 +189,7 @@ def select(patient: str) -> Answer:
     form = read_form(request.form)
     if problems(form):
         return jsonify(status=0, milliseconds=0)
-    status, milliseconds = _ordering().select(patient, form)
+    status, milliseconds = _ordering().select(patient, form, acting().id)
     return jsonify(status=status, milliseconds=milliseconds)
 
 
@@ -186,6 +207,7 @@ def _page(sample: Sample, form: OrderForm, *, exchange: Exchange | None = None, 
         chart=chart,
         person={**person, "age": age(person["birthDate"], current_app.config["AS_OF"])},
         running=_running(chart["MedicationRequest"]),
+        forms=[saved_form(one) for one in chart["QuestionnaireResponse"]],
         history=_ordering().history(sample.id),
         code_of=code_of,
         **_CHOICES,

@@ -46,7 +46,7 @@ class Ordering:
         ids = tuple(f"draft-{self._new_id()}" for _ in range(1 + len(form.companions)))
         return build(form, self._situation(patient), ids)
 
-    def select(self, patient: str, form: OrderForm) -> tuple[int, int]:
+    def select(self, patient: str, form: OrderForm, user: str = PRACTITIONER) -> tuple[int, int]:
         """Fire order-select while the order is being written: HTTP status and milliseconds; 0 when not reached."""
         try:
             service = self._client.service("order-select")
@@ -55,13 +55,13 @@ class Ordering:
             drafts = self.drafts(patient, form)
             extra = {"selections": [f"{drafts[0]['resourceType']}/{drafts[0]['id']}"]}
             answer = self._client.call(
-                service["id"], self._request("order-select", service, patient, form, drafts, extra)
+                service["id"], self._request("order-select", service, patient, form, drafts, extra, user=user)
             )
         except ServiceNotReached:
             return 0, 0
         return answer.status, answer.milliseconds
 
-    def sign(self, patient: str, form: OrderForm) -> Exchange:
+    def sign(self, patient: str, form: OrderForm, user: str = PRACTITIONER) -> Exchange:
         """Fire order-sign, apply what the payer says, and file the orders unless a warning asks for a word first."""
         drafts = self.drafts(patient, form)
         exchange = Exchange(
@@ -73,7 +73,7 @@ class Ordering:
             drafts=dumps(drafts),
         )
         try:
-            exchange = self._ask(exchange, drafts)
+            exchange = self._ask(exchange, drafts, user)
         except ServiceNotReached as trouble:
             exchange = msgspec.structs.replace(exchange, trouble=str(trouble))
         return self._keep(exchange if exchange.waiting() else self._file(exchange))
@@ -89,6 +89,12 @@ class Ordering:
         if exchange.state == "held" and not exchange.waiting():
             exchange = self._file(exchange)
         return self._keep(exchange)
+
+    def sign_again(self, exchange: Exchange) -> Exchange:
+        """Sign the same order once more; it replaces the one that was signed, so that no dose is doubled."""
+        drug = next((one for one in exchange.orders if one.startswith("MedicationRequest/")), "")
+        replaces = drug.removeprefix("MedicationRequest/") or exchange.form.replaces
+        return self.sign(exchange.patient, msgspec.structs.replace(exchange.form, replaces=replaces))
 
     def load(self, patient: str, ident: str) -> Exchange | None:
         """An exchange of this patient, or None."""
@@ -114,14 +120,16 @@ class Ordering:
         form: OrderForm,
         drafts: tuple[Resource, ...],
         extra: Mapping[str, Any],
+        *,
         instance: str | None = None,
+        user: str = PRACTITIONER,
     ) -> Resource:
         situation = self._situation(patient)
-        context: dict[str, Any] = {"userId": f"Practitioner/{PRACTITIONER}", "patientId": patient}
+        context: dict[str, Any] = {"userId": f"Practitioner/{user}", "patientId": patient}
         if situation.encounter:
             context["encounterId"] = situation.encounter
         tokens = {f"context.{name}": str(value) for name, value in context.items()}
-        tokens["userPractitionerId"] = PRACTITIONER
+        tokens["userPractitionerId"] = user
         templates = service.get("prefetch") or {}
         body: Resource = {
             "hook": hook,
@@ -144,12 +152,12 @@ class Ordering:
             body["extension"] = {"davinci-crd.requestedVersion": form.crd_version}
         return body
 
-    def _ask(self, exchange: Exchange, drafts: tuple[Resource, ...]) -> Exchange:
+    def _ask(self, exchange: Exchange, drafts: tuple[Resource, ...], user: str) -> Exchange:
         service = self._client.service("order-sign")
         if service is None:
             raise ServiceNotReached("The payer offers no order-sign service.")
         request = self._request(
-            "order-sign", service, exchange.patient, exchange.form, drafts, {}, instance=exchange.id
+            "order-sign", service, exchange.patient, exchange.form, drafts, {}, instance=exchange.id, user=user
         )
         answer = self._client.call(service["id"], request)
         applied = apply(drafts, answer.body if answer.status == 200 else None)

@@ -6,115 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sandbox_ehr.fhir_json import Resource
+from sandbox_ehr.search_parameters import EVERYWHERE, PARAMETERS, SHARED_TYPES, TYPES
 
-# Parameter -> (kind, element paths). A parameter that is not listed is refused, never ignored: a search that silently
-# drops a filter would tell the asker more than it asked for.
-_EVERYWHERE = {"_id": ("id", ("id",)), "_lastUpdated": ("date", ("meta.lastUpdated",))}
-_SUBJECT = dict.fromkeys(("patient", "subject"), ("reference", ("subject",)))
-_DRUG = {"code": ("token", ("medicationCodeableConcept",)), "medication": ("reference", ("medicationReference",))}
-PARAMETERS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
-    "Patient": {"identifier": ("token", ("identifier",))},
-    "Coverage": {
-        "patient": ("reference", ("beneficiary",)),
-        "beneficiary": ("reference", ("beneficiary",)),
-        "status": ("token", ("status",)),
-        "type": ("token", ("type",)),
-    },
-    "Encounter": {
-        **_SUBJECT,
-        "status": ("token", ("status",)),
-        "class": ("token", ("class",)),
-        "type": ("token", ("type",)),
-        "date": ("date", ("period",)),
-    },
-    "Condition": {
-        **_SUBJECT,
-        "code": ("token", ("code",)),
-        "category": ("token", ("category",)),
-        "clinical-status": ("token", ("clinicalStatus",)),
-        "verification-status": ("token", ("verificationStatus",)),
-        "onset-date": ("date", ("onsetDateTime", "onsetPeriod")),
-        "recorded-date": ("date", ("recordedDate",)),
-        "encounter": ("reference", ("encounter",)),
-    },
-    "MedicationRequest": {
-        **_SUBJECT,
-        **_DRUG,
-        "status": ("token", ("status",)),
-        "intent": ("token", ("intent",)),
-        "authoredon": ("date", ("authoredOn",)),
-        "encounter": ("reference", ("encounter",)),
-    },
-    "MedicationStatement": {
-        **_SUBJECT,
-        **_DRUG,
-        "status": ("token", ("status",)),
-        "effective": ("date", ("effectiveDateTime", "effectivePeriod")),
-    },
-    "MedicationDispense": {
-        **_SUBJECT,
-        **_DRUG,
-        "status": ("token", ("status",)),
-        "whenhandedover": ("date", ("whenHandedOver",)),
-    },
-    "MedicationAdministration": {
-        **_SUBJECT,
-        **_DRUG,
-        "status": ("token", ("status",)),
-        "effective-time": ("date", ("effectiveDateTime", "effectivePeriod")),
-    },
-    "Medication": {"code": ("token", ("code",))},
-    "Observation": {
-        **_SUBJECT,
-        "code": ("token", ("code",)),
-        "category": ("token", ("category",)),
-        "status": ("token", ("status",)),
-        "date": ("date", ("effectiveDateTime", "effectivePeriod")),
-    },
-    "Procedure": {
-        **_SUBJECT,
-        "code": ("token", ("code",)),
-        "status": ("token", ("status",)),
-        "date": ("date", ("performedDateTime", "performedPeriod")),
-    },
-    "Device": {
-        "patient": ("reference", ("patient",)),
-        "type": ("token", ("type",)),
-        "status": ("token", ("status",)),
-    },
-    "DeviceUseStatement": {**_SUBJECT, "status": ("token", ("status",))},
-    "AllergyIntolerance": {
-        "patient": ("reference", ("patient",)),
-        "code": ("token", ("code",)),
-        "clinical-status": ("token", ("clinicalStatus",)),
-        "date": ("date", ("recordedDate",)),
-    },
-    "QuestionnaireResponse": {
-        **_SUBJECT,
-        "questionnaire": ("uri", ("questionnaire",)),
-        "status": ("token", ("status",)),
-        "authored": ("date", ("authored",)),
-    },
-    "ServiceRequest": {
-        **_SUBJECT,
-        "code": ("token", ("code",)),
-        "status": ("token", ("status",)),
-        "intent": ("token", ("intent",)),
-        "authored": ("date", ("authoredOn",)),
-    },
-    "DeviceRequest": {
-        **_SUBJECT,
-        "code": ("token", ("codeCodeableConcept",)),
-        "status": ("token", ("status",)),
-        "intent": ("token", ("intent",)),
-        "authored-on": ("date", ("authoredOn",)),
-    },
-    "Practitioner": {"identifier": ("token", ("identifier",))},
-    "Organization": {"identifier": ("token", ("identifier",))},
-}
-TYPES = tuple(PARAMETERS)
-# Types that belong to no patient: reachable by scope alone.
-SHARED_TYPES = frozenset({"Medication", "Practitioner", "Organization"})
+__all__ = ["PARAMETERS", "SHARED_TYPES", "TYPES", "SearchRefused", "at", "matches", "ordered", "patient_of"]
+
+_CONTEXT = tuple(
+    f"http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/{name}" for name in ("qr-context", "qr-coverage")
+)
 _CONTROL = frozenset({"_count", "_offset", "_sort", "_include", "_format", "_total", "_summary"})
 _PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le")
 
@@ -125,7 +23,7 @@ class SearchRefused(ValueError):
 
 def matches(resource_type: str, resources: Iterable[Resource], query: Sequence[tuple[str, str]]) -> list[Resource]:
     """Those ``resources`` that satisfy every parameter of ``query``; repeated parameters AND, commas OR."""
-    known = {**_EVERYWHERE, **PARAMETERS[resource_type]}
+    known = {**EVERYWHERE, **PARAMETERS[resource_type]}
     tests = []
     for name, value in query:
         if name in _CONTROL:
@@ -137,11 +35,34 @@ def matches(resource_type: str, resources: Iterable[Resource], query: Sequence[t
     return [resource for resource in resources if all(_holds(resource, *test) for test in tests)]
 
 
+def ordered(resource_type: str, found: list[Resource], query: Sequence[tuple[str, str]]) -> list[Resource]:
+    """``found`` as ``_sort`` wants it: the first parameter counts most; what has no such value comes last."""
+    known = {**EVERYWHERE, **PARAMETERS[resource_type]}
+    wanted = [part for name, value in query if name == "_sort" for part in value.split(",") if part]
+    for part in reversed(wanted):
+        name = part.removeprefix("-")
+        if name not in known:
+            raise SearchRefused(f"_sort knows these parameters of {resource_type}: {', '.join(sorted(known))}")
+        keyed = [(_sort_key(resource, known[name][1]), resource) for resource in found]
+        having = [one for one in keyed if one[0]]
+        having.sort(key=lambda one: one[0], reverse=part.startswith("-"))
+        found = [resource for _, resource in having] + [resource for key, resource in keyed if not key]
+    return found
+
+
+def _sort_key(resource: Resource, paths: tuple[str, ...]) -> str:
+    for value in (value for path in paths for value in at(resource, path)):
+        if isinstance(value, dict):
+            return str(value.get("start") or next((code for _, code in _codings(value)), ""))
+        return str(value)
+    return ""
+
+
 def patient_of(resource: Resource) -> str | None:
     """Id of the patient that a resource is about, or None for shared ones."""
     if resource["resourceType"] == "Patient":
         return str(resource["id"])
-    for element in ("subject", "patient", "beneficiary"):
+    for element in ("subject", "patient", "beneficiary", "for"):
         target = resource.get(element)
         if isinstance(target, dict) and str(target.get("reference", "")).startswith("Patient/"):
             return str(target["reference"]).removeprefix("Patient/")
@@ -170,6 +91,12 @@ def _one(kind: str, value: Any, want: str) -> bool:
             return bool(value == want)
         case "reference":
             return isinstance(value, dict) and _same_reference(str(value.get("reference", "")), want)
+        case "context":  # DTR: the order, coverage or visit that a questionnaire was filled in for
+            return (
+                isinstance(value, dict)
+                and value.get("url") in _CONTEXT
+                and _one("reference", value.get("valueReference"), want)
+            )
         case "uri":
             return str(value).partition("|")[0] == want.partition("|")[0]
         case "date":

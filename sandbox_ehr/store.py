@@ -15,9 +15,21 @@ CREATE TABLE IF NOT EXISTS resources (
     type TEXT NOT NULL, id TEXT NOT NULL, patient TEXT, sample INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (type, id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_patient ON resources (patient, type);
+CREATE TABLE IF NOT EXISTS versions (
+    type TEXT NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL, patient TEXT, body TEXT NOT NULL,
+    PRIMARY KEY (type, id, n)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS exchanges (
     id TEXT PRIMARY KEY, patient TEXT NOT NULL, started TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
 """
+
+
+class Conflict(Exception):
+    """Somebody else was faster: the resource is not at the version that the writer had read."""
+
+
+def version_of(resource: Resource) -> int:
+    """Its version; what was never written through the FHIR API is at its first."""
+    return int(resource.get("meta", {}).get("versionId", "1"))
 
 
 class Store:
@@ -50,6 +62,39 @@ class Store:
         with self._connection() as connection:
             connection.execute("INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?, ?)", _row(resource, sample=False))
 
+    def create(self, resource: Resource) -> None:
+        """Keep the first version of a resource that came through the FHIR API."""
+        with self._connection() as connection:
+            connection.execute("INSERT INTO resources VALUES (?, ?, ?, ?, ?)", _row(resource, sample=False))
+            connection.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", _version(resource))
+
+    def update(self, resource: Resource, expected: int) -> None:
+        """Keep the next version of a resource that is at version ``expected``. Raises Conflict."""
+        key = (resource["resourceType"], resource["id"])
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            row = connection.execute("SELECT body FROM resources WHERE type = ? AND id = ?", key).fetchone()
+            held = loads(row[0]) if row else None
+            if held is None or version_of(held) != expected:
+                raise Conflict
+            connection.execute("INSERT OR IGNORE INTO versions VALUES (?, ?, ?, ?, ?)", _version(held))
+            connection.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", _version(resource))
+            connection.execute("INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?, ?)", _row(resource, sample=False))
+
+    def versions(self, resource_type: str, ident: str) -> list[Resource]:
+        """Every version that is kept, newest first; the one in force alone where nothing was ever changed."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT body FROM versions WHERE type = ? AND id = ? ORDER BY n DESC", (resource_type, ident)
+            ).fetchall()
+        current = self.read(resource_type, ident)
+        return [loads(row[0]) for row in rows] or ([current] if current else [])
+
+    def current_encounter(self, patient: str) -> str:
+        """Id of the visit that is going on, or ""."""
+        held = self.of_patient(patient, "Encounter")
+        return next((str(one["id"]) for one in held if one.get("status") == "in-progress"), "")
+
     def read(self, resource_type: str, ident: str) -> Resource | None:
         """The resource, or None."""
         with self._connection() as connection:
@@ -78,6 +123,7 @@ class Store:
         """Forget what was signed, changed and exchanged for one patient; then samples are to be loaded again."""
         with self._connection() as connection:
             connection.execute("DELETE FROM resources WHERE patient = ? AND sample = 0", (patient,))
+            connection.execute("DELETE FROM versions WHERE patient = ?", (patient,))
             connection.execute("DELETE FROM exchanges WHERE patient = ?", (patient,))
 
     def save_exchange(self, ident: str, patient: str, started: str, body: str) -> None:
@@ -102,3 +148,8 @@ class Store:
 
 def _row(resource: Resource, *, sample: bool) -> tuple[str, str, str | None, int, str]:
     return str(resource["resourceType"]), str(resource["id"]), patient_of(resource), int(sample), dumps(resource)
+
+
+def _version(resource: Resource) -> tuple[str, str, int, str | None, str]:
+    kind, ident, patient, _, body = _row(resource, sample=False)
+    return kind, ident, version_of(resource), patient, body

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
-from sandbox_ehr.fhir_json import Resource
 from sandbox_ehr.patients import doses, permanent, plans, quiet, trial
-from sandbox_ehr.patients.chart import PRACTITIONER
 from sandbox_ehr.patients.sample import Sample
+from sandbox_ehr.patients.staff import STAFF, staff
+
+__all__ = ["STAFF", "samples", "staff"]
 
 _ALL: tuple[Callable[[date], Sample], ...] = (
     trial.ready, trial.facts_missing, trial.too_short, trial.conflict, trial.stale, trial.epidural,
@@ -25,15 +26,3 @@ def samples(as_of: date) -> dict[str, Sample]:
     """All sample patients as they are on one day, by id."""
     made = [make(as_of) for make in _ALL]
     return {sample.id: sample for sample in made}
-
-
-def staff() -> tuple[Resource, ...]:
-    """The people who sign."""
-    return (
-        {
-            "resourceType": "Practitioner",
-            "id": PRACTITIONER,
-            "active": True,
-            "name": [{"family": "Sample", "given": ["Alex"], "prefix": ["Dr."]}],
-        },
-    )

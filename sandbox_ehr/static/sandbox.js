@@ -78,7 +78,7 @@ function setUp() {
   drawer.addEventListener("toggle", showDraft);
   form.addEventListener("submit", (event) => {
     const button = form.querySelector("[data-sign]");
-    if (button.getAttribute("aria-disabled") === "true") {
+    if (!button || button.getAttribute("aria-disabled") === "true") {
       event.preventDefault();
       return;
     }
@@ -87,8 +87,8 @@ function setUp() {
   });
   window.addEventListener("pageshow", () => {
     const button = form.querySelector("[data-sign]");
-    button.removeAttribute("aria-disabled");
-    button.textContent = "Sign";
+    button?.removeAttribute("aria-disabled");
+    if (button) button.textContent = "Sign";
   });
   showSolution();
 }

@@ -74,6 +74,8 @@ def test_signing_gives_a_new_id_and_leaves_the_rest():
     draft = _drug(msgspec.structs.replace(SIMPLE, replaces="old"))
     order = signed(draft, "new", {"MedicationRequest/draft-1": "MedicationRequest/new"}, AT.now)
     assert (order["id"], order["status"]) == ("new", "active")
+    # Who was told of the draft finds the order.
+    assert order.pop("identifier") == [{"system": "urn:sandbox-ehr:draft", "value": "draft-1"}]
     changed = {name for name in order if order[name] != draft[name]}
     assert changed <= {"id", "status", "authoredOn"}
 
