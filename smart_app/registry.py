@@ -13,7 +13,7 @@ import msgspec
 from cds_service.clients import normal_base
 
 DTR_SCOPES = ("system/Questionnaire.rs", "system/ValueSet.rs", "system/Library.rs")
-PAS_SCOPES = ("system/Claim.cu",)
+PAS_SCOPES = ("system/Claim.cu", "system/Subscription.cud")  # the second, to be told of decisions
 
 
 class EhrProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +40,8 @@ class EhrProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     allow_http: bool = False  # plain http: refused unless the app runs with --insecure-dev
     ca_file: str | None = None  # trusted instead of the public authorities
     read_seconds: int = 8  # for one read, search or save
+    organization_name: str = ""  # the provider's organization, for requests to payers where the EHR shows none
+    organization_npi: str = ""
 
 
 class PayerProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

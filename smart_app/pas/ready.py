@@ -1,0 +1,114 @@
+"""What of a chart belongs into one request: which signed orders, which finished forms, whose clinic. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from smart_app.dtr.context import Wanted, from_draft, from_order
+from smart_app.pas.closure import Resource
+from smart_app.pas.request import words_of
+from smart_app.pas.systems import NPI, PAS, X12
+
+SIGNED = frozenset({"active", "on-hold"})
+FINISHED = frozenset({"completed", "amended"})
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A signed order that could be asked for. ``meant``: the launch, or its payer's answer, is about it."""
+
+    order: Resource
+    words: str
+    meant: bool
+    told: Wanted  # what the payer wrote on it
+
+    @property
+    def name(self) -> str:
+        """Type and id."""
+        return f"{self.order['resourceType']}/{self.order['id']}"
+
+
+def choices(orders: Iterable[Resource], wanted: Wanted, host: str | None) -> tuple[Choice, ...]:
+    """Signed orders that a payer has spoken about, or that the launch names; the newest first.
+
+    Meant are those that the launch names, those whose coverage-information has the same assertion id, and, where the
+    launch names none that is signed, the newest that was answered.
+    """
+    drafts = {name.rpartition("/")[2] for name in wanted.orders}
+    found = []
+    for order in sorted(orders, key=lambda each: str(each.get("authoredOn", "")), reverse=True):
+        told = from_order(order, host)
+        named = _ids(order) & drafts
+        if order.get("status") not in SIGNED or not (told.assertion or named):
+            continue
+        same = bool(wanted.assertion) and told.assertion == wanted.assertion
+        found.append(Choice(order, words_of(order), bool(named) or same, told))
+    if found and not any(each.meant for each in found):
+        newest = found[0].told.assertion
+        found = [
+            msgspec.structs.replace(each, meant=each is found[0] or (bool(newest) and each.told.assertion == newest))
+            for each in found
+        ]
+    together = {each.told.assertion for each in found if each.meant} - {""}
+    return tuple(msgspec.structs.replace(each, meant=each.meant or each.told.assertion in together) for each in found)
+
+
+def _ids(order: Mapping[str, Any]) -> set[str]:
+    """Its id, and those that it had as a draft."""
+    held = {str(each.get("value", "")) for each in _dicts(order.get("identifier"))}
+    return (held | {str(order.get("id", ""))}) - {""}
+
+
+def finished_forms(responses: Iterable[Resource], chosen: Sequence[Choice], host: str | None) -> tuple[Resource, ...]:
+    """Of each questionnaire the newest finished response about one of the orders, or that the payer asked for."""
+    asked = {url.partition("|")[0] for each in chosen for url in each.told.questionnaires}
+    ids = {ident for each in chosen for ident in _ids(each.order)}
+    newest: dict[str, Resource] = {}
+    for response in sorted(responses, key=lambda each: str(each.get("authored", ""))):
+        if response.get("status") not in FINISHED:
+            continue
+        about = from_draft(response, host)
+        url = _questionnaire(response)
+        if url.partition("|")[0] in asked or ids & {name.rpartition("/")[2] for name in about.orders}:
+            newest[url.partition("|")[0]] = response
+    return tuple(newest.values())
+
+
+def _questionnaire(response: Mapping[str, Any]) -> str:
+    """Its canonical; of an adaptive form that travels inside, the one that it was made from."""
+    canonical = str(response.get("questionnaire", ""))
+    if not canonical.startswith("#"):
+        return canonical
+    for held in _dicts(response.get("contained")):
+        if held.get("id") == canonical[1:]:
+            made_from = held.get("derivedFrom") or [held.get("url", "")]
+            return str(made_from[0])
+    return canonical
+
+
+def organization(name: str, npi: str, ident: str) -> Resource:
+    """The clinic as the registration of the EHR names it, where the EHR itself shows none."""
+    return {
+        "resourceType": "Organization",
+        "id": ident,
+        "meta": {"profile": [f"{PAS}profile-requestor"]},
+        "identifier": [{"system": NPI, "value": npi}],
+        "active": True,
+        "type": [{"coding": [{"system": f"{X12}98", "code": "X3"}]}],
+        "name": name,
+    }
+
+
+def npis(resource: Mapping[str, Any]) -> tuple[str, ...]:
+    """National provider identifiers of an Organization, Practitioner or PractitionerRole."""
+    return tuple(
+        str(each["value"])
+        for each in _dicts(resource.get("identifier"))
+        if each.get("system") == NPI and each.get("value")
+    )
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
