@@ -14,11 +14,11 @@ from cds_service.cds_hooks import answer_values as values
 from cds_service.cds_hooks.answer_values import AnswerRules
 from cds_service.domain.authorization import NOTHING_ON_FILE, Authorization, OnFile
 from cds_service.domain.coverage_answer import CoverageAnswer
-from cds_service.domain.determination import Decision, OrderDetermination, Program, Verdict
+from cds_service.domain.determination import Decision, OrderDetermination, Program
 from cds_service.domain.payer import Payer
-from cds_service.domain.truth import Truth
 from cds_service.errors import CoverageNotUsable, PrefetchMissing
 from cds_service.fhir.coverage import CoverageChoice
+from cds_service.policy.details import above_table, not_shown
 
 
 class Situation(Enum):
@@ -99,17 +99,6 @@ def technical_answer(
     """The answer for orders (their "Type/id") that we could not judge through no fault of theirs (107, 148)."""
     said = values.technical(version, why)
     return tuple(OrderAnswer(order, Situation.TECHNICAL, said) for order in orders)
-
-
-def above_table(determination: OrderDetermination) -> bool:
-    """Whether any daily amount or concentration is above the guideline's table."""
-    exceeds = Verdict.EXCEEDS
-    return any(exceeds in {dose.daily_verdict, dose.concentration_verdict} for dose in determination.dose)
-
-
-def not_shown(determination: OrderDetermination) -> bool:
-    """Whether any criterion, the stem included, is not met."""
-    return any(result.status is Truth.NOT_MET for result in determination.criteria.values())
 
 
 def _outside(standing: Standing) -> bool:

@@ -39,7 +39,14 @@ _NO_ICD: Final = IcdSupport("unknown")
 def determine(
     guideline: Guideline, vocabulary: Vocabulary, payer: Payer, case: Case, as_of: date
 ) -> OrderDetermination:
-    """Judge ``case`` as of one day.
+    """Judge ``case`` as of one day."""
+    return examine(guideline, vocabulary, payer, case, as_of)[0]
+
+
+def examine(
+    guideline: Guideline, vocabulary: Vocabulary, payer: Payer, case: Case, as_of: date
+) -> tuple[OrderDetermination, View]:
+    """Judge ``case`` as of one day; also gives what was looked at, of which further facts may be asked.
 
     Every criterion of the reported sections is tested, whatever the decision. Only an order out of scope is left
     untested: its criteria stay unknown, with nothing missing.
@@ -48,9 +55,9 @@ def determine(
     view = View(case, as_of, vocabulary, plan.codes, plan.facts)
     scope = scope_of(guideline, payer, view)
     if scope.in_scope is False:
-        return _untouched(guideline, case, scope)
+        return _untouched(guideline, case, scope), view
     if not case.patient_known:
-        return _of_nobody(guideline, view, scope)
+        return _of_nobody(guideline, view, scope), view
     request = _request_type(guideline, view)
     steps = plan.steps[request.reports if request else guideline.reported_while_unknown]
     criteria = _test(steps, view, plan)
@@ -62,7 +69,7 @@ def determine(
     if decision is Decision.MEETS and request is not None:
         duration = guideline.sections[request.decided_by].approval_duration
     _flags(guideline, view, scope, request, steps)
-    return OrderDetermination(
+    found = OrderDetermination(
         order=case.order.source,
         in_scope=scope.in_scope,
         program=case.program,
@@ -77,8 +84,9 @@ def determine(
         billing=billing,
         missing_facts=missing,
         flags=_ordered_flags(view),
-        rationale_on_file=_rationale_on_file(guideline, view),
+        rationale_on_file=_answered(guideline, guideline.rationale_fact, view),
     )
+    return found, view
 
 
 def _untouched(guideline: Guideline, case: Case, scope: ScopeResult) -> OrderDetermination:
@@ -207,6 +215,10 @@ def _missing(
         missing.add(guideline.dose_fact)
     if any(each.concentration_verdict is unknown and each.concentration is None for each in dose):
         missing.add(guideline.concentration_fact)
+    # An amount that a clinician wrote into the form is for a person to read: it is not computed, nor asked again.
+    for name in (guideline.dose_fact, guideline.concentration_fact):
+        if name in missing and _answered(guideline, name, view):
+            missing.discard(name)
     plan: Plan = guideline.plan
     missing -= plan.advisory
     missing.discard("")
@@ -277,13 +289,13 @@ def _ordered_flags(view: View) -> tuple[Flag, ...]:
     return tuple(Flag(code, subject) for code, subject in found)
 
 
-def _rationale_on_file(guideline: Guideline, view: View) -> bool:
-    """A completed, current clinical rationale."""
-    fact = guideline.facts.get(guideline.rationale_fact)
+def _answered(guideline: Guideline, name: str, view: View) -> bool:
+    """A completed, current answer to a question of several items, such as the clinical rationale."""
+    fact = guideline.facts.get(name)
     if fact is None:
         return False
-    for name in (fact.name, *(item.name for item in fact.items)):
-        for answer in view.answers.get(name, ()):
+    for each in (fact.name, *(item.name for item in fact.items)):
+        for answer in view.answers.get(each, ()):
             if not answer.counts or (fact.max_age_days is not None and answer.attested_on is None):
                 continue
             age = (view.as_of - answer.attested_on).days if answer.attested_on else 0

@@ -56,19 +56,22 @@ class FactPlan(msgspec.Struct, frozen=True):
             value = None
         at_least: Fraction | None = None
         given: str | None = None
+        contradicted: tuple[str, ...] = ()
         for source in self.sources:
             proof = source.look(view)
             if proof is None:
                 continue
             evidence += proof.evidence
+            contradicted += proof.contradicts
             conflict = conflict or (value is not None and value in proof.contradicts)
             if proof.gives is not None and given is None:
                 given = proof.gives
             if proof.at_least is not None and (at_least is None or proof.at_least > at_least):
                 at_least = proof.at_least
         if conflict:
-            return FactState(None, at_least, conflict=True, evidence=evidence)
-        return FactState(given if value is None else value, at_least, evidence=evidence)
+            return FactState(None, at_least, conflict=True, evidence=evidence, given=given, contradicted=contradicted)
+        settled = given if value is None else value
+        return FactState(settled, at_least, evidence=evidence, given=given, contradicted=contradicted)
 
     def _answered(
         self, answers: list[Answer], view: View

@@ -52,6 +52,28 @@ class Shown(msgspec.Struct, frozen=True):
     answers: tuple[str, ...]
 
 
+class Detail(msgspec.Struct, frozen=True):
+    """What an order leaves open, so that a question shown "undetermined" is asked: its code in the form.
+
+    ``drugs`` and ``tiers``: asked for orders with one of these drugs, or of these lines of therapy. Without both the
+    guideline asks for the fact by purpose: route, dose, concentration, compounding, rationale.
+    """
+
+    code: str
+    drugs: frozenset[str] = frozenset()
+    tiers: frozenset[str] = frozenset()
+
+
+class Population(msgspec.Struct, frozen=True):
+    """How a form fills one question in the EHR: a FHIRPath expression, and a search for what a person may look at.
+
+    ``[[value_set]]`` in a search stands for the codes of that value set.
+    """
+
+    initial: str = ""
+    context: str = ""
+
+
 class Fact(Cited, frozen=True, kw_only=True):
     """Something that a determination may rest on; also one questionnaire item (linkId = ``name``).
 
@@ -81,6 +103,9 @@ class Fact(Cited, frozen=True, kw_only=True):
     types: tuple[str, ...] = ()
     types_if_served: tuple[str, ...] = ()
     prepopulated_from: tuple[str, ...] = ()
+    detail: Detail | None = None
+    sensitive: bool = False  # never filled in by the payer
+    population: Population | None = None
 
 
 class Sentence(msgspec.Struct, frozen=True):
@@ -88,6 +113,14 @@ class Sentence(msgspec.Struct, frozen=True):
 
     text: str
     parts: tuple[Sentence, ...] = ()
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """A number at which a test turns: answers ``operator`` (``<`` or ``>``) ``value`` fail it."""
+
+    fact: str
+    operator: str
+    value: Fraction
 
 
 class Criterion(Cited, frozen=True, kw_only=True):
@@ -98,6 +131,7 @@ class Criterion(Cited, frozen=True, kw_only=True):
     facts: tuple[str, ...]
     explain: Sentence  # the test in words, for the public page
     types: tuple[str, ...] = ()  # resource types that its tests read beside those of its facts
+    bounds: tuple[Bound, ...] = ()
 
 
 class Section(Cited, frozen=True, kw_only=True):
@@ -245,6 +279,7 @@ class Guideline(msgspec.Struct, frozen=True, kw_only=True):
     criteria: Mapping[str, Criterion]
     sections: Mapping[str, Section]
     facts: Mapping[str, Fact]
+    searches: Mapping[str, str]  # variable of the form's expressions -> FHIR search
     route_fact: str
     dose_fact: str
     concentration_fact: str

@@ -55,6 +55,7 @@ class _Parser(Names):
             criteria=criteria.criteria,
             sections=criteria.sections,
             facts=facts,
+            searches=reader.searches(),
             route_fact=purposes["route"],
             dose_fact=purposes["daily_dose"],
             concentration_fact=purposes["concentration"],

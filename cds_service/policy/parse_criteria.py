@@ -71,6 +71,7 @@ class CriteriaReader:
             facts=named,
             explain=explain,
             types=tuple(dict.fromkeys(around.types)),
+            bounds=tuple(around.bounds),
             cite=plain(each["cite"]),
             since=each["since"],
         )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from cds_service.domain.vocabulary import Vocabulary
 from cds_service.policy.chart_sources import KINDS_OF_SOURCE, Around, course_rule
 from cds_service.policy.facts import FactPlan, Source
-from cds_service.policy.model import Fact, Option, Shown
+from cds_service.policy.model import Detail, Fact, Option, Population, Shown
 from cds_service.policy.source import At, Complaint, plain, several
 from cds_service.policy.therapy import CourseRule
+
+VALUE_SET_MARK = re.compile(r"\[\[(\w+)\]\]")
 
 
 class FactReader:
@@ -123,9 +126,30 @@ class FactReader:
             types=tuple(types),
             types_if_served=tuple(also),
             prepopulated_from=tuple(plain(word) for word in each["prepopulated_from"]),
+            detail=_detail(each["detail"]),
+            sensitive=each["sensitive"],
+            population=self._population(each),
             cite=plain(each["cite"]),
             since=each["since"],
         )
+
+    def _population(self, each: Mapping[str, Any]) -> Population | None:
+        stated = each["population"]
+        if stated is None:
+            return None
+        self._check_search(stated["context"], each["name"].at)
+        return Population(plain(stated["initial"]), plain(stated["context"]))
+
+    def searches(self) -> dict[str, str]:
+        """The searches that expressions of the form may use, by variable."""
+        for name, text in self.entry["searches"].items():
+            self._check_search(text, name.at)
+        return {plain(name): plain(text) for name, text in self.entry["searches"].items()}
+
+    def _check_search(self, text: Any, at: At) -> None:
+        for name in VALUE_SET_MARK.findall(plain(text)):
+            if name not in self.vocabulary.value_sets:
+                self.wrong(at, f"the value set {name!r}", several(sorted(self.vocabulary.value_sets)))
 
     def _item(self, item: Mapping[str, Any], group: Mapping[str, Any]) -> Fact:
         return Fact(
@@ -167,3 +191,13 @@ class FactReader:
                     if other is None or plain(word) not in codes:
                         allowed = several(sorted(codes)) if other else "a fact of this guideline"
                         self.wrong(word.at, f"{plain(word)!r}", allowed)
+
+
+def _detail(stated: Mapping[str, Any] | None) -> Detail | None:
+    if stated is None:
+        return None
+    return Detail(
+        plain(stated["code"]),
+        frozenset(plain(word) for word in stated["drugs"]),
+        frozenset(plain(word) for word in stated["tiers"]),
+    )

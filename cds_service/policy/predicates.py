@@ -16,7 +16,7 @@ from cds_service.domain.determination import Verdict
 from cds_service.domain.record import Evidence
 from cds_service.domain.truth import Truth, negate
 from cds_service.policy.facts import number
-from cds_service.policy.model import Sentence
+from cds_service.policy.model import Bound, Sentence
 from cds_service.policy.shapes import Choice, Keyed, Many, Number, Record, Shape, Tagged, Text
 from cds_service.policy.source import At, Word, plain, several
 from cds_service.policy.therapy import CourseRule, longest
@@ -52,6 +52,7 @@ class Surroundings(msgspec.Struct):
     named: list[str]  # facts that the tests name
     named_sections: list[str]  # sections that the tests refer to
     types: list[str]  # resource types that the tests read themselves
+    bounds: list[Bound] = msgspec.field(default_factory=list)  # where tests of numbers turn
 
 
 class PredicateKind(msgspec.Struct, frozen=True):
@@ -123,6 +124,7 @@ def _at_least(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     """
     fact = _fact(entry["fact"], "decimal", around)
     least: Fraction = entry["value"]
+    around.bounds.append(Bound(fact, "<", least))
     criterion = around.criterion
     unknown: Result = (Truth.UNKNOWN, (fact,))
     remark = entry["below"]
@@ -155,6 +157,7 @@ def _at_most(entry: Any, around: Surroundings) -> tuple[Test, Sentence]:
     """A number answered stays within a value."""
     fact = _fact(entry["fact"], "decimal", around)
     most: Fraction = entry["value"]
+    around.bounds.append(Bound(fact, ">", most))
     criterion = around.criterion
     unknown: Result = (Truth.UNKNOWN, (fact,))
 

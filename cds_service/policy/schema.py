@@ -74,6 +74,9 @@ FACT: Final = Record(
         "repeats": _NO,
         "items": (Many(_ITEM), ()),
         "prepopulated_from": (Many(_TEXT), ()),
+        "detail": (Record({"code": _WORD}, {"drugs": _WORDS, "tiers": _WORDS}), None),
+        "sensitive": _NO,
+        "population": (Record({}, {"initial": (_LOOSE, ""), "context": (_LOOSE, "")}), None),
         "chart": (Many(SOURCE), ()),
     },
 )
@@ -83,6 +86,7 @@ FACTS_FILE: Final = Record(
         "option_sets": (Keyed(_WORD, Many(_OPTION, 1)), {}),
         "leaves_unknown": _WORDS,
         "courses": (Keyed(_WORD, COURSE), {}),
+        "searches": (Keyed(_WORD, _TEXT), {}),
     },
 )
 

@@ -65,12 +65,17 @@ def _in_course(medicine: Medicine, rule: CourseRule) -> bool:
 
 
 class FactState(msgspec.Struct, frozen=True):
-    """What is known of one fact. ``proven``: the chart proves at least this much, whatever was answered."""
+    """What is known of one fact. ``proven``: the chart proves at least this much, whatever was answered.
+
+    ``given`` and ``contradicted`` are the chart's part alone: its answer, and the answers that cannot stand beside it.
+    """
 
     value: str | Fraction | date | None
     proven: Fraction | None = None
     conflict: bool = False
     evidence: tuple[Evidence, ...] = ()
+    given: str | None = None
+    contradicted: tuple[str, ...] = ()
 
 
 class View:
