@@ -67,6 +67,8 @@ class PackageCopy(msgspec.Struct, frozen=True, kw_only=True):
     draft: Resource | None = None
     value_sets: tuple[Resource, ...] = ()
     libraries: tuple[Resource, ...] = ()
+    saved: Resource | None = None  # an earlier draft in the EHR, which is resumed
+    expired: bool = False
 
 
 class Failed(msgspec.Struct, frozen=True):

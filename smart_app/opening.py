@@ -1,0 +1,343 @@
+"""From a launch to its forms: what is wanted, whose coverage, which payer, which questionnaires (AP-01 to AP-10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from cds_service.fhir.concepts import dicts, word
+from cds_service.fhir.dates import period
+from cds_service.fhir.operation_outcome import operation_outcome
+from cds_service.fhir.references import host_of
+from smart_app.chart_reads import FirstRound, at_once, first_round, prescriptions, related, unseen_words
+from smart_app.dtr.context import (
+    ORDER_TYPES,
+    Wanted,
+    filled,
+    from_app_context,
+    from_draft,
+    from_fhir_context,
+    from_order,
+    resolve,
+)
+from smart_app.dtr.package import FormPackage, Packages
+from smart_app.dtr.package_request import package_request, self_contained
+from smart_app.dtr.payer_choice import payer_of
+from smart_app.dtr.signed_order import Draft, sketch
+from smart_app.dtr.signer import may_sign, role_of
+from smart_app.ehr_client import EhrClient
+from smart_app.errors import Trouble
+from smart_app.form_parts import FormParts
+from smart_app.form_state import ChartCopy, FormEntry, FormStore, PackageCopy, Work
+from smart_app.payer_client import PayerTrouble
+from smart_app.pictures.timeline import opioids
+from smart_app.registry import PayerProfile
+from smart_app.sdc.filling import Author
+from smart_app.sdc.form import read_form
+from smart_app.sdc.shapes import UnusableQuestionnaire
+from smart_app.sessions import Launch
+
+Resource = dict[str, Any]
+
+TROUBLE_PAGES = {
+    "away": "payer_away",
+    "busy": "payer_away",
+    "refused": "payer_refused",
+    "declined": "payer_declined",
+    "unreadable": "payer_unreadable",
+    "unknown_outcome": "payer_away",
+}
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Nothing says what is wanted, or not enough: the person picks one of these. All may be empty."""
+
+    drafts: tuple[Resource, ...] = ()
+    orders: tuple[Resource, ...] = ()
+    coverages: tuple[Resource, ...] = ()
+    wanted: Wanted = Wanted()
+
+
+def open_launch(parts: FormParts, launch: Launch, ehr: EhrClient, picked: Wanted | None = None) -> Work | Choice:
+    """Read the chart, ask the payer, keep what came. Raises Trouble with its page, and Relaunch."""
+    host = host_of(ehr.profile.iss)
+    said = [from_fhir_context(_entries(launch), host), from_app_context(launch.app_context, host)]
+    wanted = resolve([*([picked] if picked is not None else []), *said])
+    first = first_round(launch, ehr, wanted)
+    wanted = _completed(wanted, first, host)
+    if not (wanted.orders or wanted.questionnaires or wanted.assertion or wanted.response):
+        drafts = _drafts(first.responses)
+        if len(drafts) != 1 or wanted.encounter:
+            return _to_pick(launch, ehr, wanted, drafts)
+        wanted = from_draft(drafts[0], host)
+        first = first_round(launch, ehr, wanted)
+        wanted = _completed(wanted, first, host)
+    coverage = _coverage(wanted, first.coverages, parts.now().date())
+    if coverage is None:
+        usable = tuple(each for each in first.coverages if _in_force(each, parts.now().date()))
+        if not usable:
+            raise Trouble("coverage_missing")
+        return Choice(coverages=usable, wanted=wanted)
+    wanted = msgspec.structs.replace(wanted, coverage=f"Coverage/{coverage['id']}")
+    return _Opening(parts, launch, ehr, wanted, first, coverage).work()
+
+
+class _Opening:
+    """One opening, once it is known what is wanted."""
+
+    def __init__(
+        self, parts: FormParts, launch: Launch, ehr: EhrClient, wanted: Wanted, first: FirstRound, coverage: Resource
+    ) -> None:
+        self.parts = parts
+        self.launch = launch
+        self.ehr = ehr
+        self.wanted = wanted
+        self.first = first
+        self.coverage = coverage
+        self.related = related(ehr, [coverage, *first.orders.values()])
+        payers = parts.registry.payers_of(ehr.profile)
+        payer = payer_of(coverage, self.related, payers)
+        if payer is None:
+            raise Trouble("payer_unknown", details=tuple(each.name for each in payers))
+        self.payer: PayerProfile = payer
+        self.messages: list[tuple[str, str]] = []
+
+    def work(self) -> Work:
+        """Ask, sort out what cannot be used, and keep everything."""
+        saved = _drafts(self.first.responses)
+        known = self._known_before(saved)
+        results = at_once({"package": lambda: self._ask(known), "chart": lambda: prescriptions(self.launch, self.ehr)})
+        packages, seen = results["package"], results["chart"]
+        forms = self._usable(packages, saved) or ([] if known is None else [known[0]])
+        store = FormStore(self.parts.store, self.launch.id)
+        store.keep_chart(self._chart(seen))
+        entries = []
+        for number, form in enumerate(forms, 1):
+            entries.append(self._entry(number, form))
+            store.keep_package(
+                number,
+                PackageCopy(
+                    questionnaire=form.questionnaire,
+                    draft=form.draft,
+                    value_sets=form.value_sets,
+                    libraries=form.libraries,
+                    saved=_draft_for(form, saved, self.wanted),
+                ),
+            )
+        work = self._described(tuple(entries))
+        store.keep_work(work)
+        return work
+
+    def _described(self, entries: tuple[FormEntry, ...]) -> Work:
+        reference = self.launch.user.reference if self.launch.user is not None else ""
+        requesters = [word(each["requester"].get("reference")) for each in self._ordered("requester")]
+        user = self.first.user
+        return Work(
+            wanted=self.wanted,
+            payer=self.payer.id,
+            author=Author(
+                reference or self.launch.patient_reference,
+                self.launch.user.name if self.launch.user is not None else "",
+                role_of(self.first.roles, user),
+            ),
+            may_sign=may_sign(reference, user, self.first.roles, requesters),
+            opened=self.parts.now(),
+            forms=entries,
+            messages=tuple(dict.fromkeys(self.messages)),
+            draft=self._sketch(),
+        )
+
+    def _ordered(self, member: str) -> Iterable[Resource]:
+        return (each for each in self.first.orders.values() if isinstance(each.get(member), dict))
+
+    def _sketch(self) -> Draft:
+        for order in self.first.orders.values():
+            medicine = order.get("medicationReference")
+            name = word(medicine.get("reference")) if isinstance(medicine, dict) else ""
+            inside = next((one for one in dicts(order.get("contained")) if f"#{one.get('id')}" == name), None)
+            return sketch(order, inside or self.related.get(name))
+        return Draft(self.wanted.orders, self.wanted.assertion)
+
+    def _chart(self, seen: Mapping[str, Any]) -> ChartCopy:
+        therapies = opioids(self.launch.patient, self.ehr.profile.iss, tuple(seen.items()), self.parts.vocabulary)
+        said = {"the prescriptions": seen["MedicationRequest"], "the medication list": seen["MedicationStatement"]}
+        return ChartCopy(
+            patient=self.first.patient,
+            user=self.first.user,
+            encounter=self.first.encounter,
+            coverage=self.coverage,
+            orders=self.first.orders,
+            related=self.related,
+            therapies=therapies,
+            not_seen=(*self.first.not_seen, *unseen_words(said)),
+        )
+
+    def _known_before(self, saved: Sequence[Resource]) -> tuple[FormPackage, str] | None:
+        """The form of the draft that is resumed, where it was seen lately, and since when a change matters (AP-07)."""
+        named = next(
+            (each for each in saved if f"QuestionnaireResponse/{each.get('id')}" == self.wanted.response), None
+        )
+        canonical = word(named.get("questionnaire")) if named is not None else ""
+        found = self.parts.seen.find(self.payer.id, canonical) if canonical else None
+        if found is None:
+            return None
+        meta = named.get("meta") if named is not None else None
+        updated = word(meta.get("lastUpdated")) if isinstance(meta, dict) else ""
+        return found[0], min(updated or found[1].isoformat(), found[1].isoformat())
+
+    def _ask(self, known: tuple[FormPackage, str] | None, *, canonicals: bool = True) -> Packages:
+        parameters = package_request(
+            self_contained(self.coverage, self.related, ("payor",)),
+            [self_contained(each, self.related, ("medicationReference",)) for each in self.first.orders.values()],
+            self.wanted.questionnaires if canonicals else (),
+            self.wanted.assertion,
+            known[1] if known is not None else "",
+        )
+        try:
+            return self.parts.payers.packages(self.payer, parameters)
+        except PayerTrouble as trouble:
+            page = TROUBLE_PAGES[trouble.kind]
+            raise Trouble(page, trouble.kind, details=tuple(text for _, text in trouble.messages)) from None
+
+    def _usable(self, packages: Packages, saved: Sequence[Resource]) -> list[FormPackage]:
+        """The forms in force; of an expired one the drafts are stopped and the payer chooses anew (AP-09)."""
+        self.messages += packages.messages
+        today = self.parts.now().date()
+        expired = [form for form in packages.forms if form.expired(today)]
+        usable = [form for form in packages.forms if not form.expired(today)]
+        for form in expired:
+            self._retire(form, saved)
+        if expired and self.wanted.questionnaires and (self.first.orders or self.wanted.assertion):
+            again = self._ask(None, canonicals=False)
+            self.messages += again.messages
+            known = {form.canonical for form in usable}
+            usable += [form for form in again.forms if not form.expired(today) and form.canonical not in known]
+        for form in usable:
+            self.parts.seen.keep(self.payer.id, form, self.parts.now())
+        return usable
+
+    def _retire(self, form: FormPackage, saved: Sequence[Resource]) -> None:
+        self.messages.append(("warning", f"“{form.title}” is no longer in use at the payer. It was not opened."))
+        url = form.canonical.partition("|")[0]
+        for draft in saved:
+            if word(draft.get("questionnaire")).partition("|")[0] == url and self.launch.may_save:
+                self.ehr.update({**draft, "status": "stopped"}, _etag(draft))
+                self.messages.append(("information", "A draft of it was closed. Its answers stay in the chart."))
+        if not self.wanted.questionnaires:
+            said = [
+                ("business-rule", "the questionnaire is past its effective period", "Questionnaire.effectivePeriod")
+            ]
+            self.parts.payers.report_errors(self.payer, form.canonical, operation_outcome(said))
+
+    def _entry(self, number: int, form: FormPackage) -> FormEntry:
+        unusable: tuple[str, ...] = ()
+        try:
+            read_form(form.questionnaire, form.value_sets)
+        except UnusableQuestionnaire as reason:
+            unusable = reason.reasons
+            said = [("not-supported", text, "Questionnaire") for text in unusable]
+            self.parts.payers.report_errors(self.payer, form.canonical, operation_outcome(said))
+        return FormEntry(
+            number=number, canonical=form.canonical, title=form.title, adaptive=form.adaptive, unusable=unusable
+        )
+
+
+def _entries(launch: Launch) -> list[dict[str, str]]:
+    return [
+        {"reference": each.reference, "canonical": each.canonical, "type": each.type, "role": each.role}
+        for each in launch.fhir_context
+    ]
+
+
+def _completed(wanted: Wanted, first: FirstRound, host: str | None) -> Wanted:
+    """Filled up from the saved draft that is named, and from what the payer wrote on the orders."""
+    for response in first.responses:
+        if f"QuestionnaireResponse/{response.get('id')}" == wanted.response:
+            wanted = filled(wanted, from_draft(response, host))
+    for order in first.orders.values():
+        told = from_order(order, host)
+        wanted = filled(wanted, msgspec.structs.replace(told, orders=wanted.orders))
+    return wanted
+
+
+def _drafts(responses: Iterable[Resource]) -> list[Resource]:
+    """Those that can be gone on with; a completed one is never used again (AP-10)."""
+    return [each for each in responses if each.get("status") == "in-progress"]
+
+
+def _draft_for(form: FormPackage, drafts: Sequence[Resource], wanted: Wanted) -> Resource | None:
+    """The latest draft of this form about the same order, or about one that was not signed then."""
+    url = form.canonical.partition("|")[0]
+    found = [each for each in drafts if _canonical(each) == url and _about(each, wanted)]
+    named = [each for each in found if f"QuestionnaireResponse/{each.get('id')}" == wanted.response]
+    return max(named or found, key=lambda each: word(each.get("authored")), default=None)
+
+
+def _canonical(response: Resource) -> str:
+    """The questionnaire's address; of an adaptive one, that of the questionnaire inside or what it derives from."""
+    text = word(response.get("questionnaire"))
+    if not text.startswith("#"):
+        return text.partition("|")[0]
+    for inside in dicts(response.get("contained")):
+        if f"#{inside.get('id')}" == text:
+            derived = inside.get("derivedFrom")
+            origin = derived[0] if isinstance(derived, list) and derived else inside.get("url")
+            return word(origin).partition("|")[0]
+    return ""
+
+
+def _about(response: Resource, wanted: Wanted) -> bool:
+    theirs = {name.rpartition("/")[2] for name in from_draft(response, None).orders}
+    ours = {name.rpartition("/")[2] for name in wanted.orders}
+    return not theirs or not ours or bool(theirs & ours) or _unsigned(response)
+
+
+def _unsigned(response: Resource) -> bool:
+    """It names an order only by its draft's id, which nobody else can find again."""
+    links = [each.get("valueReference") for each in dicts(response.get("extension"))]
+    return any(isinstance(link, dict) and "identifier" in link and "reference" not in link for link in links)
+
+
+def _coverage(wanted: Wanted, coverages: Sequence[Resource], today: date) -> Resource | None:
+    """The named one, else the only one in force (AP-04)."""
+    for each in coverages:
+        if f"Coverage/{each.get('id')}" == wanted.coverage:
+            return each
+    usable = [each for each in coverages if _in_force(each, today)]
+    return usable[0] if len(usable) == 1 else None
+
+
+def _in_force(coverage: Resource, today: date) -> bool:
+    start, end = period(coverage.get("period"))
+    return coverage.get("status") == "active" and (start is None or start <= today) and (end is None or today <= end)
+
+
+def _to_pick(launch: Launch, ehr: EhrClient, wanted: Wanted, drafts: Sequence[Resource]) -> Choice:
+    searched: dict[str, tuple[str, dict[str, str]]] = {
+        kind: (kind, {"patient": launch.patient, "_count": "50"}) for kind in ORDER_TYPES[:3]
+    }
+    found = ehr.search_many(searched)
+    orders = [
+        order
+        for seen in found.values()
+        for order in seen.resources
+        if order.get("resourceType") in ORDER_TYPES
+        and order.get("status") in {"active", "draft", "on-hold"}
+        and (not wanted.encounter or _encounter(order) in {"", wanted.encounter})
+    ]
+    orders.sort(key=lambda each: word(each.get("authoredOn")), reverse=True)
+    return Choice(drafts=tuple(drafts), orders=tuple(orders), wanted=wanted)
+
+
+def _encounter(order: Resource) -> str:
+    encounter = order.get("encounter")
+    return word(encounter.get("reference")) if isinstance(encounter, dict) else ""
+
+
+def _etag(resource: Resource) -> str:
+    meta = resource.get("meta")
+    version = word(meta.get("versionId")) if isinstance(meta, dict) else ""
+    return f'W/"{version}"' if version else ""
