@@ -90,12 +90,15 @@ NOTHING = AnswerState()
 class Filling(msgspec.Struct, frozen=True):
     """A form as far as it is filled. ``rows`` counts the rows of groups that repeat, by key without row number.
 
+    ``row_sources`` says for a row that population made which of its results it is (from 0); a row that a person
+    added has none (SD-06).
     ``extensions`` are a response item's own (a signature), by key. ``strays`` are response items that this version
     of the form does not have; they are shown to nobody and sent to nobody, but not lost.
     """
 
     states: Mapping[str, AnswerState] = {}
     rows: Mapping[str, int] = {}
+    row_sources: Mapping[str, int] = {}
     extensions: Mapping[str, tuple[Fragment, ...]] = {}
     strays: tuple[Fragment, ...] = ()
 
@@ -181,6 +184,7 @@ def remove_row(form: Form, filling: Filling, key: str, number: int) -> Filling:
     return Filling(
         states=_moved(filling.states, key, number),
         rows={**_moved(filling.rows, key, number), key: max(count - 1, 0)},
+        row_sources=_moved(filling.row_sources, key, number),
         extensions=_moved(filling.extensions, key, number),
         strays=filling.strays,
     )

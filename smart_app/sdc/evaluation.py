@@ -1,0 +1,423 @@
+"""One look at a filled form: what its expressions say, and which items are enabled.
+
+A look is at one filling in one context; after a change a new look is made. It remembers what it worked out, asks
+nobody (queries that the EHR has not answered are ``wanted``), and never raises on a stranger's expression: what has no
+result is empty, and listed in ``failures``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from fhirpathpy.engine.nodes import ResourceNode
+
+from smart_app.sdc import expressions, keys
+from smart_app.sdc.comparison import equal, order
+from smart_app.sdc.context import Context, Found, Resource
+from smart_app.sdc.expressions import FHIRPATH, QUERY, Trouble, Troubled
+from smart_app.sdc.fhirpath_functions import bare
+from smart_app.sdc.filling import Filling
+from smart_app.sdc.places import Place, nearest, places
+from smart_app.sdc.shapes import EnableWhen, Expression, Form, Fragment, Item, Notice
+from smart_app.sdc.texts import kind_of, option_key, value_of
+from smart_app.sdc.tree import Tree
+
+_QUERY = re.compile(r"[A-Z][A-Za-z]+(/[A-Za-z0-9\-.]{1,64})?(\?[^#\s]*)?")
+_SOURCE = re.compile(r"@([0-9]+)(?:\.entry\[([0-9]+)\]\.resource)?")
+_CONSTANTS = {"sct": "http://snomed.info/sct", "loinc": "http://loinc.org", "ucum": "http://unitsofmeasure.org"}
+MAX_ROUNDS = 20
+
+Nodes = list[Any]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An expression or query without result. Free of patient data, so that the payer may be told (AP-25).
+
+    ``code``: one of ``expressions.Trouble``, or ``query`` (it cannot be asked), ``lookup`` (the EHR did not answer),
+    ``type`` (the result does not fit the item), ``cycle``.
+    """
+
+    where: str
+    use: str
+    code: str
+    text: str
+
+
+class Look:
+    """See the module. ``off``: keys that are taken as not enabled when the answers are read."""
+
+    def __init__(self, form: Form, filling: Filling, context: Context, off: frozenset[str] = frozenset()) -> None:
+        """Makes the tree of answers; everything else is worked out when it is asked for."""
+        self.form, self.filling, self.context = form, filling, context
+        self.places: dict[str, Place] = {place.key: place for place in places(form, filling)}
+        self.failures: dict[tuple[str, str, str], Failure] = {}
+        self.wanted: dict[str, None] = {}
+        self.now = context.as_of.isoformat(timespec="milliseconds")
+        self._off = off
+        self._tree = Tree(form, filling, lambda key: key not in off, lambda answer: dict(answer.value))
+        self._response = {
+            "resourceType": "QuestionnaireResponse",
+            "questionnaire": form.canonical,
+            "status": "in-progress",
+            "authored": self.now,
+            "item": self._tree.items,
+        }
+        self._by_link: dict[str, list[str]] = {}
+        for place in self.places.values():
+            self._by_link.setdefault(place.item.link_id, []).append(place.key)
+        self._memo: dict[tuple[str, str], Nodes] = {}
+        self._running: set[tuple[str, str]] = set()
+        self._enabled: dict[str, bool] = {}
+        self._asking: set[str] = set()
+        self._sources: list[Resource] = []
+        self._wrapped: dict[str, Nodes] = {}
+
+    # -------------------------------------------------------------- expressions
+
+    def nodes(self, expression: Expression, key: str = "") -> Nodes | None:
+        """The result at one place; None when there is none to have, which is then among the failures."""
+        try:
+            if expression.language == QUERY:
+                return self._asked(expression, key)
+            if expression.language != FHIRPATH:
+                found = expressions.trouble(expression)
+                raise Troubled(found or Trouble("language", "its language is not one that this app knows"))
+            return self._run(expression.text, key)
+        except Troubled as troubled:
+            self.fail(expression, troubled.trouble.code, troubled.trouble.text)
+            return None
+
+    def fail(self, expression: Expression, code: str, text: str) -> None:
+        """Notes that an expression has no result."""
+        failure = Failure(expression.where, expression.use.value, code, text)
+        self.failures.setdefault((expression.where, expression.use.value, code), failure)
+
+    def truth(self, expression: Expression, key: str = "") -> bool | None:
+        """The result as yes or no; None for an empty or other result."""
+        found = self.nodes(expression, key)
+        value = bare(found[0]) if found and len(found) == 1 else None
+        return value if isinstance(value, bool) else None
+
+    def _run(self, text: str, key: str) -> Nodes:
+        program = expressions.compiled(text)
+        names = expressions.Lookup(lambda name: self._named(name, key))
+        return expressions.run(program, self._focus(key), names, self)
+
+    def _focus(self, key: str) -> Nodes:
+        return self._items_at(key) if key else [self._response]
+
+    def _items_at(self, key: str) -> Nodes:
+        found = self._tree.found.get(key)
+        if found is not None:
+            return [ResourceNode.create_node(found, "QuestionnaireResponse.item")]
+        rows = [
+            made
+            for place, made in self._tree.found.items()
+            if place.startswith(f"{key}[") and "/" not in place[len(key) :]
+        ]
+        return [ResourceNode.create_node(made, "QuestionnaireResponse.item") for made in rows]
+
+    # -------------------------------------------------------------- names
+
+    def _named(self, name: str, key: str) -> Nodes:
+        if name in {"resource", "rootResource"}:
+            return [ResourceNode.create_node(self._response, "QuestionnaireResponse")]
+        if name == "context":
+            return self._focus(key)
+        if name == "questionnaire":
+            return [ResourceNode.create_node(self.form.raw, "Questionnaire")]
+        if name == "qitem":
+            item = self.form.by_link.get(keys.link_id(key)) if key else None
+            return [ResourceNode.create_node(item.raw, "Questionnaire.item")] if item else []
+        if name in _CONSTANTS:
+            return [_CONSTANTS[name]]
+        return self._of_scope(name, key)
+
+    def _of_scope(self, name: str, key: str) -> Nodes:
+        """From the item outwards; then the root's variables, the launch, and what is computed here."""
+        place = key
+        while place:
+            item = self.form.by_link[keys.link_id(place)]
+            for variable in item.variables:
+                if variable.name == name:
+                    return self._variable(variable, place)
+            population = item.sources.population
+            if population is not None and population.name == name:
+                return self._row(population, place)
+            place = keys.parent(place)
+        for variable in self.form.variables:
+            if variable.name == name:
+                return self._variable(variable, "")
+        if name in self.context.launch:
+            return self._resource(f"launch {name}", self.context.launch[name])
+        return self._computed(name)
+
+    def _computed(self, name: str) -> Nodes:
+        birth = self.context.launch.get("patient", {}).get("birthDate") if name == "ageYears" else None
+        if not isinstance(birth, str) or len(birth) != 10:
+            return []
+        today = self.context.as_of.date().isoformat()
+        return [int(today[:4]) - int(birth[:4]) - (today[5:] < birth[5:])]
+
+    def _variable(self, variable: Expression, place: str) -> Nodes:
+        return self._once((f"{variable.where}%{variable.name}", place), variable, place)
+
+    def _once(self, memo: tuple[str, str], expression: Expression, place: str) -> Nodes:
+        if memo not in self._memo:
+            if memo in self._running:
+                self.fail(expression, "cycle", "it depends on itself")
+                return []
+            self._running.add(memo)
+            self._memo[memo] = self.nodes(expression, place) or []
+            self._running.discard(memo)
+        return self._memo[memo]
+
+    def _row(self, population: Expression, place: str) -> Nodes:
+        """The row that a population context made for one place."""
+        item = self.form.by_link[keys.link_id(place)]
+        index = self.filling.row_sources.get(place, -1) if keys.has_rows(item) else 0
+        found = self.population(population, place.rpartition("[")[0] if keys.row_number(place) else place)
+        return [found[index]] if 0 <= index < len(found) else []
+
+    def population(self, population: Expression, place: str) -> Nodes:
+        """All rows of a population context: for a query, the resources that it found."""
+        above = keys.parent(place)
+        found = self._once((f"{population.where}#", place), population, above)
+        return self.unbundled(found) if population.language == QUERY else found
+
+    def unbundled(self, nodes: Nodes) -> Nodes:
+        """Resources instead of the Bundle around them."""
+        found: Nodes = []
+        for node in nodes:
+            data = bare(node)
+            if not isinstance(data, Mapping) or data.get("resourceType") != "Bundle":
+                found.append(node)
+                continue
+            for number, entry in enumerate(data.get("entry") or ()):
+                name = f"{node.propName}.entry[{number}].resource" if isinstance(node, ResourceNode) else None
+                found.append(ResourceNode.create_node(entry["resource"], None, propName=name))
+        return found
+
+    # -------------------------------------------------------------- the EHR
+
+    def _resource(self, name: str, resource: Resource) -> Nodes:
+        """A resource as a node that remembers where it came from."""
+        if name not in self._wrapped:
+            self._sources.append(resource)
+            mark = f"@{len(self._sources) - 1}"
+            self._wrapped[name] = [ResourceNode.create_node(resource, resource.get("resourceType"), propName=mark)]
+        return self._wrapped[name]
+
+    def _asked(self, expression: Expression, key: str) -> Nodes:
+        query = self._query(expression, key)
+        return [] if query is None else self.asked(query, expression)
+
+    def asked(self, query: str, expression: Expression) -> Nodes:
+        """What the EHR answered to a query, as a Bundle or, for a read, as the resource; nothing until it did."""
+        found = self.context.found.get(query)
+        if found is None:
+            self.wanted.setdefault(query)
+            return []
+        if found.state in {"denied", "failed", "late"}:
+            self.fail(expression, "lookup", _NOT_SEEN[found.state])
+        elif len(found.resources) > expressions.MAX_RESOURCES:
+            self.fail(expression, "limit", f"more than {expressions.MAX_RESOURCES} resources were found")
+            return []
+        if "?" not in query:
+            return self._resource(query, found.resources[0]) if found.resources else []
+        return self._resource(query, _bundle(found))
+
+    def _query(self, expression: Expression, key: str) -> str | None:
+        """The query with its expressions put in; None where one of them is empty, or it is no relative query (SD-04)."""
+        first, *rest = expression.text.split("{{")
+        made = [first]
+        for piece in rest:
+            text, _, after = piece.partition("}}")
+            values = [_as_text(bare(node)) for node in self._run(text, key)]
+            if not values:
+                return None
+            made += [",".join(quote(value, safe="") for value in values), after]
+        query = "".join(made).replace(" ", "%20")
+        if not _QUERY.fullmatch(query):
+            raise Troubled(Trouble("query", "it is no query that can be asked"))
+        return query
+
+    def sources(self, nodes: Nodes) -> list[Resource]:
+        """The resources that these results were read from, as far as that is known; each once."""
+        found: dict[int, Resource] = {}
+        for node in nodes:
+            name = node.propName if isinstance(node, ResourceNode) else None
+            match = _SOURCE.match(name) if name else None
+            if match is None:
+                continue
+            resource = self._sources[int(match[1])]
+            if match[2] is not None:
+                resource = resource["entry"][int(match[2])]["resource"]
+            if resource.get("resourceType") != "Bundle":
+                found.setdefault(id(resource), resource)
+        return list(found.values())
+
+    def sources_behind(self, expression: Expression, key: str) -> list[Resource]:
+        """Resources behind a computed result: those of the variables that the expression names."""
+        try:
+            names = expressions.compiled(expression.text).names if expression.language == FHIRPATH else frozenset()
+        except Troubled:
+            return []
+        nodes: Nodes = []
+        for name in sorted(names):
+            nodes += (
+                self.unbundled(self._named(name, key)) if name not in {"resource", "context", "questionnaire"} else []
+            )
+        return self.sources(nodes)
+
+    # -------------------------------------------------------------- surroundings of FHIRPath functions
+
+    def weight(self, value: Any) -> Decimal | None:
+        """The weight of an answer: given with it, or of the option that it is (SD-16)."""
+        fragment = (
+            {name: part for name, part in value.items() if name.startswith("value")}
+            if isinstance(value, Mapping)
+            else {}
+        )
+        if not fragment:
+            fragment = {"valueCoding": value} if isinstance(value, Mapping) else {"valueString": value}
+        given = _ordinal(value_of(fragment))
+        if given is not None:
+            return given
+        key = option_key(fragment)
+        for item in self.form.by_link.values():
+            for option in item.choices.options:
+                if option.key == key and option.weight is not None:
+                    return option.weight
+        return None
+
+    def member_of(self, value: Any, canonical: str) -> bool | None:
+        """See ``fhirpath_functions.Surroundings``."""
+        members = self.form.value_sets.get(canonical) or self.form.value_sets.get(canonical.partition("|")[0])
+        if members is None:
+            return None
+        codings = value.get("coding", [value]) if isinstance(value, Mapping) else [{"code": value}]
+        codes = {code for _, code in members}
+        return any(
+            (one.get("system", ""), one.get("code")) in members if one.get("system") else one.get("code") in codes
+            for one in codings
+        )
+
+    # -------------------------------------------------------------- enablement
+
+    def enabled(self, key: str) -> bool:
+        """Whether the item at ``key`` is enabled; a child never without what holds it (SD-08, SD-09)."""
+        if key not in self._enabled:
+            if key in self._asking:  # two conditions wait for each other: the answers alone decide
+                return True
+            self._asking.add(key)
+            place = self.places[key]
+            above = _without_row(place.above)
+            self._enabled[key] = (not above or self.enabled(above)) and self._conditions(place.item, key)
+            self._asking.discard(key)
+        return self._enabled[key]
+
+    def _conditions(self, item: Item, key: str) -> bool:
+        if item.enable_expression is not None:
+            return self.truth(item.enable_expression, key) is True
+        if not item.enable_when:
+            return True
+        results = (self._holds(one, key) for one in item.enable_when)
+        return any(results) if item.enable_any else all(results)
+
+    def _holds(self, condition: EnableWhen, key: str) -> bool:
+        answers = [
+            value
+            for place in nearest(tuple(self._by_link.get(condition.question, ())), key)
+            if place != key and self.enabled(place)
+            for value in self.filling.state(place).values
+            if kind_of(value)
+        ]
+        return holds(condition, answers)
+
+
+_NOT_SEEN = {
+    "denied": "the EHR does not let this app read it",
+    "failed": "the EHR could not answer",
+    "late": "the EHR did not answer in time",
+}
+
+
+def holds(condition: EnableWhen, answers: list[Fragment]) -> bool:
+    """One ``enableWhen``. ``!=`` holds when no answer is equal, so also without any; comparisons need one answer."""
+    wanted = condition.answer
+    if condition.operator == "exists":
+        return bool(answers) is (value_of(wanted) is True)
+    if condition.operator == "=":
+        return any(equal(one, wanted) is True for one in answers)
+    if condition.operator == "!=":
+        return not any(equal(one, wanted) is True for one in answers)
+    orders = [order(one, wanted) for one in answers]
+    allowed = {">": {1}, "<": {-1}, ">=": {0, 1}, "<=": {-1, 0}}.get(condition.operator, set())
+    return any(one in allowed for one in orders)
+
+
+def look(form: Form, filling: Filling, context: Context) -> Look:
+    """A settled look: answers of items that are not enabled count nowhere.
+
+    Enablement by expression is worked out until it stays as it is; when it does not, the form says so and blocks.
+    """
+    seen: set[frozenset[str]] = set()
+    off: frozenset[str] = frozenset()
+    found = Look(form, filling, context)
+    for _ in range(MAX_ROUNDS):
+        seen.add(off)
+        now_off = frozenset(key for key in found.places if not found.enabled(key))
+        if now_off == off or not _matters(form, filling, now_off ^ off):
+            return found
+        if now_off in seen:
+            break
+        off = now_off
+        found = Look(form, filling, context, off)
+    found.failures[("", "enableWhenExpression", "cycle")] = Failure(
+        "", "enableWhenExpression", "cycle", "which questions are asked does not come to rest"
+    )
+    return found
+
+
+def _matters(form: Form, filling: Filling, changed: frozenset[str]) -> bool:
+    """Whether an expression could see the change: without expressions or answers there, nothing follows from it."""
+    del form
+    return any(filling.state(key).answers for key in changed)
+
+
+def _without_row(key: str) -> str:
+    return key.rpartition("[")[0] if key.endswith("]") else key
+
+
+def _bundle(found: Found) -> Resource:
+    return {
+        "resourceType": "Bundle",
+        "type": "searchset",
+        "total": len(found.resources),
+        "entry": [{"resource": one} for one in found.resources],
+    }
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return str(value.get("reference") or option_key({"value": value}))
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def _ordinal(value: Any) -> Decimal | None:
+    for one in value.get("extension") or () if isinstance(value, Mapping) else ():
+        if str(one.get("url", "")).endswith(("ordinalValue", "itemWeight")):
+            number = one.get("valueDecimal", one.get("valueInteger"))
+            return None if number is None else Decimal(number)
+    return None
+
+
+__all__ = ["Failure", "Look", "Notice", "holds", "look"]

@@ -1,0 +1,80 @@
+"""FHIR values as a person reads them, and as a form field holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from smart_app.sdc.shapes import Fragment
+
+
+def value_of(fragment: Fragment) -> Any:
+    """The bare value of a fragment, None for an empty one."""
+    for member, value in fragment.items():
+        if member.startswith("value"):
+            return value
+    return None
+
+
+def kind_of(fragment: Fragment) -> str:
+    """``Coding`` of ``{"valueCoding": ...}``; empty without a value."""
+    for member in fragment:
+        if member.startswith("value"):
+            return member.removeprefix("value")
+    return ""
+
+
+def digits(number: Any) -> str:
+    """A number as it was written: 1.20 stays 1.20, without exponent."""
+    return format(number, "f") if isinstance(number, Decimal) else str(number)
+
+
+def shown(fragment: Fragment) -> str:
+    """What a person reads."""
+    value = value_of(fragment)
+    if value is None:
+        return str(fragment.get("unread", ""))
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if isinstance(value, Mapping):
+        return _complex(value)
+    return digits(value)
+
+
+def _complex(value: Mapping[str, Any]) -> str:
+    if "value" in value:
+        unit = value.get("unit") or value.get("code") or ""
+        return f"{value.get('comparator', '')}{digits(value['value'])} {unit}".strip()
+    for member in ("display", "title", "text", "code", "reference", "url", "unit"):
+        if isinstance(value.get(member), str) and value[member]:
+            return str(value[member])
+    for coding in value.get("coding") or ():
+        return _complex(coding) if isinstance(coding, Mapping) else ""
+    return ""
+
+
+def entry(fragment: Fragment) -> str:
+    """What the form field holds: for a Coding its option key, for a quantity its number."""
+    value = value_of(fragment)
+    if value is None:
+        return str(fragment.get("unread", ""))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, Mapping):
+        return digits(value)
+    if "value" in value:
+        return digits(value["value"])
+    if kind_of(fragment) == "Reference":
+        return str(value.get("reference") or value.get("display") or "")
+    return option_key(fragment)
+
+
+def option_key(fragment: Fragment) -> str:
+    """What identifies an option inside its item: ``system|code``, or the value itself."""
+    value = value_of(fragment)
+    if not isinstance(value, Mapping):
+        return entry(fragment)
+    if "code" in value or "system" in value:
+        return f"{value.get('system', '')}|{value.get('code', '')}"
+    return _complex(value)
