@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import msgspec
 
-from cds_service import __version__
+from cds_service import __version__, delivery_cli
 from cds_service.errors import CdsServiceError, ConfigurationError, StoreUnavailable
 from cds_service.settings import GARBAGE_THRESHOLDS, Settings, from_env
 
@@ -254,6 +254,10 @@ def check_client(ident: str) -> None:
     report = app.client_report(from_env(), ident)
     click.echo(report.text)
     sys.exit(0 if report.fine else EXIT_REFUSED)
+
+
+main.add_command(delivery_cli.deliver)
+main.add_command(delivery_cli.outbox)
 
 
 @main.group()

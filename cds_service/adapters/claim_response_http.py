@@ -95,7 +95,9 @@ class HttpClaimResponseSender:
         request = _request(way, told)
         answer = self._call(told, request)
         sent = _outcome(answer, request, way, self._clock.now())
-        if answer.status in {409, 412}:
+        # 200 to a conditional create: something with our identifier was there before. Ours, unless an old backup made
+        # us use a version number twice (F29): that is found out, never assumed.
+        if answer.status in {409, 412} or (way == CONDITIONAL_CREATE and answer.status == 200):
             return self._after_conflict(told, way, sent)
         if sent.state == "dead" and answer.status in {405, 501}:
             self._capabilities.forget(told.endpoint)
