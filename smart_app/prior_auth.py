@@ -29,7 +29,7 @@ from smart_app.pas.subscription import subscription
 from smart_app.pas.update import cancelled, with_documents
 from smart_app.payer_client import MAX_BYTES, PayerClient, PayerTrouble
 from smart_app.prior_auth_ready import Ready, provider_of
-from smart_app.registry import PayerProfile, Registry, base_of
+from smart_app.registry import EhrProfile, PayerProfile, Registry, base_of
 from smart_app.sessions import Launch
 from smart_app.submissions import Exchange, Held, Submission, Submissions
 
@@ -224,6 +224,19 @@ class PriorAuth:
     def may_notify(self, payer: str, secret: str) -> bool:
         """Whether a notification with this secret comes from this payer."""
         return self._kept.may_notify(payer, secret)
+
+    def payers_at(self, ehr: EhrProfile) -> tuple[PayerProfile, ...]:
+        """The payers of one EHR that take requests."""
+        return tuple(payer for payer in self._registry.payers_of(ehr) if payer.pas_base)
+
+    def payer_name(self, payer: str) -> str:
+        """The name shown to people."""
+        profile = self._registry.payers.get(payer)
+        return profile.name if profile is not None else "the payer"
+
+    def seen(self, held: Held) -> Held:
+        """A person looks at it: news are no news any more."""
+        return self._keep(held, {"news": False}) if held.submission.news else held
 
     def of_launch(self, launch: Launch, ident: str) -> Held:
         """A submission of this launch's patient. Raises Trouble("not_found")."""

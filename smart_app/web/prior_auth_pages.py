@@ -1,0 +1,190 @@
+"""Pages of the prior authorization: what is sent, how it stands, what happens next. Thin: words and fields only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from flask import Blueprint, Response, current_app, g, jsonify, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as Answer
+
+from smart_app.dtr.context import NOTHING, Wanted
+from smart_app.errors import FormChanged, Trouble
+from smart_app.form_state import FormStore
+from smart_app.pas.decision import Standing
+from smart_app.pas.systems import CPT, HCPCS, NDC
+from smart_app.payer_client import PayerTrouble
+from smart_app.prior_auth import PriorAuth, decision_of
+from smart_app.prior_auth_ready import Ready, ready
+from smart_app.submissions import Held
+from smart_app.web.security import launch_required
+
+blueprint = Blueprint("prior_auth", __name__)
+
+# What a person may type as a billing code; which system it is follows from its shape.
+_SHAPES = (
+    (re.compile(r"[A-Z][0-9]{4}"), HCPCS),
+    (re.compile(r"[0-9]{4}[0-9A-Z]"), CPT),
+    (re.compile(r"[0-9]{11}|[0-9]{4,5}-[0-9]{3,4}-[0-9]{1,2}"), NDC),
+)
+BENEFITS = ("medical", "pharmacy")
+
+
+def _use_case() -> PriorAuth:
+    use_case: PriorAuth = current_app.extensions["prior_auth"]
+    return use_case
+
+
+def _wanted() -> Wanted:
+    """What the form of this launch is about; nothing where none was opened."""
+    work = FormStore(current_app.extensions["app_store"], g.launch.id).work()
+    return work.wanted if work is not None else NOTHING
+
+
+def _ready(chosen: list[str] | None = None, codes: Mapping[str, Mapping[str, str]] | None = None) -> Ready:
+    payers = _use_case().payers_at(g.ehr.profile)
+    return ready(g.launch, g.ehr, _wanted(), payers, chosen, codes)
+
+
+@blueprint.get("/l/<launch_id>/prior-auth")
+@launch_required
+def start() -> str:
+    """What would be sent, and the requests that were."""
+    return _start_page(_ready(), {}, {})
+
+
+@blueprint.post("/l/<launch_id>/prior-auth")
+@launch_required
+def submit() -> Answer | tuple[str, int] | str:
+    """Send it; a form that cannot be sent comes back with what to put right."""
+    chosen = request.form.getlist("order")
+    typed = {name: request.form.get(f"code-{name}", "").strip().upper() for name in chosen}
+    codes = {name: coding for name, text in typed.items() if (coding := read_code(text)) is not None}
+    shown = _ready(chosen, codes)
+    wrong = _wrong(shown, typed, codes)
+    if wrong:
+        return _start_page(shown, typed, wrong), 422
+    if request.form.get("benefit") == "pharmacy":
+        return render_template("prior_auth_pharmacy.html", ready=shown)
+    expedited = request.form.get("urgency") == "expedited"
+    held = _use_case().submit(g.launch, g.ehr, shown, codes=codes, expedited=expedited)
+    return _to(_use_case().save_decision(held, g.launch, g.ehr))
+
+
+def read_code(text: str) -> Mapping[str, str] | None:
+    """A billing code as typed, with its system; None for what is none."""
+    return next(({"system": system, "code": text} for shape, system in _SHAPES if shape.fullmatch(text)), None)
+
+
+def _wrong(shown: Ready, typed: Mapping[str, str], codes: Mapping[str, object]) -> dict[str, str]:
+    """Field -> what to put right, in the order of the page."""
+    wrong = dict.fromkeys(("orders",), shown.problems[0]) if shown.problems else {}
+    for name, text in typed.items():
+        if text and name not in codes:
+            wrong[f"code-{name}"] = "This is no HCPCS, CPT or NDC code. Example: J2274."
+    for each in shown.codes:
+        wrong.setdefault(f"code-{each.order}", f"Enter the billing code of: {each.words}.")
+    if request.form.get("benefit") not in BENEFITS:
+        wrong["benefit"] = "Choose how the drug is supplied."
+    return wrong
+
+
+def _start_page(shown: Ready, typed: Mapping[str, str], wrong: Mapping[str, str]) -> str:
+    names = [each.name for each in shown.choices if each.meant]
+    return render_template(
+        "prior_auth_start.html",
+        ready=shown,
+        typed=typed,
+        wrong=wrong,
+        answers=request.form,
+        running=_use_case().for_orders(g.launch, names),
+        requests=_use_case().all_of(g.launch),
+        decision_of=decision_of,
+    )
+
+
+@blueprint.get("/l/<launch_id>/prior-auth/<ident>")
+@launch_required
+def standing(ident: str) -> str:
+    """How one request stands."""
+    held = _use_case().seen(_use_case().of_launch(g.launch, ident))
+    decision = decision_of(held.submission)
+    return render_template(
+        "prior_auth_request.html",
+        submission=held.submission,
+        decision=decision,
+        last=held.submission.exchanges[-1],
+        waiting=decision.standing is Standing.PENDED,
+        payer=_use_case().payer_name(held.submission.payer),
+        message=request.args.get("message", ""),
+    )
+
+
+@blueprint.get("/l/<launch_id>/prior-auth/<ident>/state")
+@launch_required
+def state(ident: str) -> Response:
+    """What changes when something was heard; for the page that waits."""
+    submission = _use_case().of_launch(g.launch, ident).submission
+    decided = submission.decided_at.isoformat() if submission.decided_at else ""
+    return jsonify(state=decision_of(submission).standing.value, at=decided)
+
+
+@blueprint.post("/l/<launch_id>/prior-auth/<ident>/again")
+@launch_required
+def again(ident: str) -> Answer:
+    """Send what got no answer once more."""
+    held = _use_case().send_again(_use_case().of_launch(g.launch, ident))
+    return _to(_use_case().save_decision(held, g.launch, g.ehr))
+
+
+@blueprint.post("/l/<launch_id>/prior-auth/<ident>/check")
+@launch_required
+def check(ident: str) -> Answer:
+    """Ask the payer now."""
+    held = _use_case().of_launch(g.launch, ident)
+    try:
+        after = _use_case().check(held)
+    except PayerTrouble as trouble:
+        return _to(held, f"check-{trouble.kind}")
+    return _to(_use_case().save_decision(after, g.launch, g.ehr), "unchanged" if after is held else "news")
+
+
+@blueprint.post("/l/<launch_id>/prior-auth/<ident>/answers")
+@launch_required
+def answers(ident: str) -> Answer:
+    """Send forms that were finished since."""
+    held = _use_case().of_launch(g.launch, ident)
+    shown = _ready(list(held.submission.orders))
+    try:
+        after = _use_case().add_forms(held, shown.forms, g.ehr)
+    except Trouble as trouble:
+        if trouble.kind != "nothing_new":
+            raise
+        return _to(held, "nothing-new")
+    return _to(_use_case().save_decision(after, g.launch, g.ehr))
+
+
+@blueprint.post("/l/<launch_id>/prior-auth/<ident>/cancel")
+@launch_required
+def cancel(ident: str) -> Answer | tuple[str, int]:
+    """Take it back, after the person has said so twice."""
+    held = _use_case().of_launch(g.launch, ident)
+    if request.form.get("sure") != "yes":
+        return render_template("prior_auth_cancel.html", submission=held.submission), 200
+    return _to(_use_case().cancel(held))
+
+
+@blueprint.errorhandler(FormChanged)
+def changed(_error: FormChanged) -> Answer:
+    """A notification came in between: show how it stands now."""
+    ident = (request.view_args or {}).get("ident", "")
+    if not ident:
+        return redirect(url_for("prior_auth.start", launch_id=g.launch.id), 303)
+    return redirect(url_for("prior_auth.standing", launch_id=g.launch.id, ident=ident, message="changed"), 303)
+
+
+def _to(held: Held, message: str = "") -> Answer:
+    """The page of one request; ``message`` is a word that the page knows."""
+    return redirect(
+        url_for("prior_auth.standing", launch_id=g.launch.id, ident=held.submission.id, message=message or None), 303
+    )

@@ -1,0 +1,41 @@
+// Small help on top of plain forms: no second press while a request is under way, and news without reloading.
+"use strict";
+
+for (const form of document.querySelectorAll("form[data-once]")) {
+  form.addEventListener("submit", () => {
+    const button = form.querySelector("button[type=submit]");
+    button.disabled = true;
+    button.textContent = form.dataset.once;
+  });
+}
+
+const standing = document.querySelector("#standing[data-state]");
+if (standing) {
+  const PAUSE = 3000;
+  const LONGEST = 60000;
+  let pause = PAUSE;
+
+  const look = async () => {
+    try {
+      const answer = await fetch(standing.dataset.state, { headers: { Accept: "application/json" } });
+      if (!answer.ok) return;
+      const told = await answer.json();
+      if (told.at === standing.dataset.at) {
+        pause = Math.min(pause * 1.2, LONGEST);
+        setTimeout(look, pause);
+        return;
+      }
+      const page = await fetch(location.pathname);
+      if (!page.ok) return;
+      const fresh = new DOMParser().parseFromString(await page.text(), "text/html");
+      document.querySelector("main").replaceChildren(...fresh.querySelector("main").childNodes);
+      document.title = fresh.title;
+      document.querySelector("#standing-title")?.setAttribute("tabindex", "-1");
+      document.querySelector("#standing-title")?.focus();
+      if (document.querySelector("#standing[data-state]")) location.reload();
+    } catch {
+      setTimeout(look, LONGEST);
+    }
+  };
+  setTimeout(look, pause);
+}
