@@ -100,7 +100,7 @@ def related(ehr: EhrClient, resources: Iterable[Resource]) -> dict[str, Resource
     return {name: found for name, each in seen.items() if (found := _one(each)) is not None}
 
 
-def prescriptions(launch: Launch, ehr: EhrClient) -> dict[str, Seen]:
+def prescriptions(launch: Launch, ehr: EhrClient) -> Mapping[str, Seen]:
     """Everything that may be a prescription of this patient, for the timeline."""
     most = {"patient": launch.patient, "_count": "200"}
     return ehr.search_many(
@@ -156,8 +156,7 @@ def _of_patient(gate: PatientGate, resources: Iterable[Resource], *, named: str)
 
 
 def _referred(resource: Resource, host: str | None) -> Iterable[str]:
-    members = [resource.get("medicationReference"), *dicts(resource.get("payor"))]
-    for reference in members:
-        name = normal(reference.get("reference"), host) if isinstance(reference, dict) else None
-        if name and not name.startswith(("#", "urn:", "http")):
-            yield word(reference["reference"]) if word(reference["reference"]) == name else name
+    for reference in (resource.get("medicationReference"), *dicts(resource.get("payor"))):
+        text = word(reference.get("reference")) if isinstance(reference, dict) else ""
+        if not (normal(text, host) or "#").startswith(("#", "urn:", "http")):
+            yield text

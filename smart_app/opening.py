@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -109,7 +109,11 @@ class _Opening:
         """Ask, sort out what cannot be used, and keep everything."""
         saved = _drafts(self.first.responses)
         known = self._known_before(saved)
-        results = at_once({"package": lambda: self._ask(known), "chart": lambda: prescriptions(self.launch, self.ehr)})
+        tasks: dict[str, Callable[[], Any]] = {
+            "package": lambda: self._ask(known),
+            "chart": lambda: prescriptions(self.launch, self.ehr),
+        }
+        results = at_once(tasks)
         packages, seen = results["package"], results["chart"]
         forms = self._usable(packages, saved) or ([] if known is None else [known[0]])
         store = FormStore(self.parts.store, self.launch.id)

@@ -1,0 +1,240 @@
+"""One form of a launch: open it filled as far as chart and payer know, take answers, look at it (AP-11 to AP-20).
+
+Nothing here completes a form or sends anything to the EHR: that is ``form_saving``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from cds_service.fhir.concepts import dicts
+from cds_service.fhir.operation_outcome import operation_outcome
+from smart_app.dtr.wire import intended_use_of
+from smart_app.ehr_client import EhrClient, Seen
+from smart_app.errors import Trouble
+from smart_app.form_parts import FormParts
+from smart_app.form_state import (
+    ChartCopy,
+    Failed,
+    FormEntry,
+    FormFile,
+    FormStore,
+    PackageCopy,
+    Work,
+    decode_package,
+)
+from smart_app.registry import PayerProfile
+from smart_app.sdc import filling as fillings
+from smart_app.sdc.context import Context
+from smart_app.sdc.filling import Author, Filling, Origin
+from smart_app.sdc.form import read_form
+from smart_app.sdc.populate import Populated, populate, recalculate, start
+from smart_app.sdc.response import from_response
+from smart_app.sdc.shapes import Form, Fragment
+from smart_app.sdc.view import view
+from smart_app.sdc.view_shapes import FormView
+from smart_app.sessions import Launch
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """A person's answer at one place; no ``values``: the answer is taken away."""
+
+    key: str
+    values: tuple[Fragment, ...]
+
+
+class RowAdded(msgspec.Struct, frozen=True):
+    """One more row of a group that repeats."""
+
+    key: str
+
+
+class RowRemoved(msgspec.Struct, frozen=True):
+    """Row ``number``, from 1, is taken out."""
+
+    key: str
+    number: int
+
+
+Change = Answered | RowAdded | RowRemoved
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A form that somebody looks at."""
+
+    work: Work
+    chart: ChartCopy
+    entry: FormEntry
+    package: PackageCopy
+    form: Form
+    file: FormFile
+    version: int
+    payer: PayerProfile
+
+    @property
+    def context(self) -> Context:
+        """The surroundings, as the form engine wants them."""
+        return Context(self.file.as_of, launch_resources(self.chart), self.file.found)
+
+    @property
+    def view(self) -> FormView:
+        """The form as it is shown now."""
+        return view(self.form, self.file.filling, self.context)
+
+    @property
+    def author(self) -> Author:
+        """Who answers."""
+        return self.work.author
+
+
+def launch_resources(chart: ChartCopy) -> dict[str, Any]:
+    """What expressions find under ``%patient`` and the like."""
+    held = {"patient": chart.patient, "user": chart.user, "encounter": chart.encounter, "coverage": chart.coverage}
+    for order in chart.orders.values():
+        held.setdefault("order", order)
+        kind = str(order.get("resourceType", ""))
+        held.setdefault(kind[:1].lower() + kind[1:], order)
+    return {name: resource for name, resource in held.items() if resource}
+
+
+class CoverageForms:
+    """Opens and changes forms. Thread-safe: all state is in the store."""
+
+    def __init__(self, parts: FormParts) -> None:
+        """``parts`` are shared by all launches."""
+        self.parts = parts
+
+    def work(self, launch: Launch) -> Work | None:
+        """What this launch is about; None before it was opened."""
+        return FormStore(self.parts.store, launch.id).work()
+
+    def open(self, launch: Launch, ehr: EhrClient, number: int) -> Opened:
+        """The form; filled from chart and payer when it is opened first. Raises Trouble ``no_such_form``."""
+        store = FormStore(self.parts.store, launch.id)
+        work = store.work()
+        blob = store.package(number)
+        entry = next((each for each in work.forms if each.number == number), None) if work is not None else None
+        if work is None or blob is None or entry is None:
+            raise Trouble("no_such_form")
+        if entry.unusable:
+            raise Trouble("form_unusable", details=entry.unusable)
+        chart, package, payer = store.chart(), decode_package(blob), self.parts.registry.payers[work.payer]
+        kept = store.form(number)
+        if kept is not None:
+            form = read_kept(blob) if kept.file.grown is None else read_form(kept.file.grown, package.value_sets)
+            return Opened(work, chart, entry, package, form, kept.file, kept.version, payer)
+        form = read_kept(blob)
+        file = self._begun(form, package, chart)
+        opened = Opened(work, chart, entry, package, form, file, 0, payer)
+        opened = self._filled(opened, ehr)
+        return self.keep(launch, opened)
+
+    def change(self, opened: Opened, changes: Sequence[Change]) -> Opened:
+        """Answers and rows taken in, and what depends on them recalculated (AP-20). Raises ``UnknownKey``."""
+        filling = opened.file.filling
+        for change in changes:
+            filling = _changed(opened.form, filling, change, opened.author)
+        if filling is opened.file.filling:
+            return opened
+        settled = recalculate(opened.form, filling, opened.context)
+        return with_file(opened, filling=settled.filling, changed=True)
+
+    def refill(self, launch: Launch, ehr: EhrClient, opened: Opened) -> Opened:
+        """Look into the chart once more, on the person's wish; what a person answered stays (SD-15, AP-17)."""
+        fresh = with_file(opened, found={}, as_of=self.parts.now())
+        return self.keep(launch, self._filled(fresh, ehr))
+
+    def keep(self, launch: Launch, opened: Opened) -> Opened:
+        """Keep it under the next version. Raises FormChanged when another request was quicker."""
+        store = FormStore(self.parts.store, launch.id)
+        version = store.keep_form(opened.entry.number, opened.file, opened.version)
+        return msgspec.structs.replace(opened, version=version)
+
+    def _begun(self, form: Form, package: PackageCopy, chart: ChartCopy) -> FormFile:
+        """Before the chart is asked: the draft that is resumed, else the payer's draft, else what the form says."""
+        now = self.parts.now()
+        context = Context(now, launch_resources(chart))
+        identifier = f"urn:uuid:{self.parts.new_id()}"
+        intended = intended_use_of(package.draft or {}) or FormFile(as_of=now).intended_use
+        if package.saved is not None:
+            return _resumed(form, package, now, identifier, intended)
+        filling = start(form, context)
+        if package.draft is not None:
+            filling = _joined(filling, from_response(form, package.draft, auto=Origin.AUTO_SERVER))
+        return FormFile(filling=filling, as_of=now, identifier=identifier, intended_use=intended)
+
+    def _filled(self, opened: Opened, ehr: EhrClient) -> Opened:
+        """Population (AP-13, AP-14, AP-16), and a report to the payer of what failed, free of patient data (AP-25)."""
+        done: Populated = populate(opened.form, opened.file.filling, opened.context, lookup_of(ehr))
+        failures = tuple(Failed(each.where, each.text) for each in done.failures)
+        reported = opened.file.reported
+        noticed = [(each.where, each.code, each.text) for each in opened.form.notices]
+        said = noticed + [(each.where, each.code, each.text) for each in done.failures]
+        if said and not reported:
+            outcome = operation_outcome((_ISSUES.get(code, "processing"), text, where) for where, code, text in said)
+            reported = self.parts.payers.report_errors(opened.payer, opened.entry.canonical, outcome)
+        found = dict(done.context.found)
+        return with_file(opened, filling=done.filling, found=found, failures=failures, reported=reported)
+
+
+_ISSUES = {"cql-population": "not-supported", "cql-flow": "not-supported", "value-set": "not-found"}
+
+
+def lookup_of(ehr: EhrClient) -> Callable[[str], Seen]:
+    """Runs the relative queries of a form against the EHR."""
+
+    def look(query: str) -> Seen:
+        path, _, parameters = query.partition("?")
+        if "/" in path and not parameters:
+            return ehr.read(path)
+        return ehr.search(path, parse_qsl(parameters, keep_blank_values=True))
+
+    return look
+
+
+def with_file(opened: Opened, **changes: Any) -> Opened:
+    """The same with another state of the form."""
+    return msgspec.structs.replace(opened, file=msgspec.structs.replace(opened.file, **changes))
+
+
+@lru_cache(maxsize=64)
+def read_kept(blob: bytes) -> Form:
+    """A form out of its kept package; read once per process and package."""
+    package = decode_package(blob)
+    return read_form(package.questionnaire, package.value_sets)
+
+
+def _resumed(form: Form, package: PackageCopy, now: datetime, identifier: str, intended: tuple[str, ...]) -> FormFile:
+    saved = package.saved or {}
+    meta = saved.get("meta")
+    version = meta.get("versionId") if isinstance(meta, dict) else None
+    own = [each for each in dicts([saved.get("identifier")]) if str(each.get("value", "")).startswith("urn:uuid:")]
+    return FormFile(
+        filling=from_response(form, saved, auto=Origin.AUTO_CLIENT),
+        as_of=now,
+        ident=str(saved.get("id", "")),
+        etag=f'W/"{version}"' if isinstance(version, str) else "",
+        identifier=str(own[0]["value"]) if own else identifier,
+        intended_use=intended_use_of(saved) or intended,
+    )
+
+
+def _joined(initial: Filling, draft: Filling) -> Filling:
+    """What the form itself suggests, and over it what the payer's draft answers."""
+    return msgspec.structs.replace(
+        draft, states={**initial.states, **draft.states}, rows={**initial.rows, **draft.rows}
+    )
+
+
+def _changed(form: Form, filling: Filling, change: Change, author: Author) -> Filling:
+    if isinstance(change, Answered):
+        return fillings.answer(form, filling, change.key, change.values, author)
+    if isinstance(change, RowAdded):
+        return fillings.add_row(form, filling, change.key)
+    return fillings.remove_row(form, filling, change.key, change.number)
