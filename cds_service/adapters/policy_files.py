@@ -11,12 +11,14 @@ import msgspec
 
 from cds_service.adapters.strict_yaml import read
 from cds_service.domain.payer import Payer
+from cds_service.domain.prior_auth_rules import PriorAuthRules
 from cds_service.domain.vocabulary import Vocabulary
 from cds_service.errors import ConfigurationError
 from cds_service.policy.model import Guideline
 from cds_service.policy.parse import parse_guideline
 from cds_service.policy.parse_payer import parse_payer
 from cds_service.policy.parse_terminology import parse_vocabulary
+from cds_service.policy.prior_auth_schema import BILLING_FILE, PRIOR_AUTH_FILE, parse_prior_auth
 from cds_service.policy.schema import GUIDELINE_FILES, PAYER_FILE, TERMINOLOGY_FILES, VALUE_SETS_FILE
 from cds_service.policy.shapes import Reading
 from cds_service.policy.source import Complaint, Entry
@@ -31,6 +33,7 @@ class Configuration(msgspec.Struct, frozen=True):
     vocabulary: Vocabulary
     payer: Payer
     digest: str
+    prior_auth: PriorAuthRules = PriorAuthRules()
 
 
 def load_configuration(config_dir: Path) -> Configuration:
@@ -71,6 +74,8 @@ def _load(config_dir: Path) -> tuple[Configuration | None, list[Complaint]]:
     terms = {name: folder.read(Path("terminology") / name, shape) for name, shape in TERMINOLOGY_FILES.items()}
     sets = [folder.read(path, VALUE_SETS_FILE) for path in folder.files("terminology/value_sets", "*.yaml")]
     payer_entry = folder.read(Path("payer.yaml"), PAYER_FILE)
+    prior_auth = folder.read_if_there(Path("prior_auth.yaml"), PRIOR_AUTH_FILE)
+    billing = folder.read_if_there(Path("terminology/billing.yaml"), BILLING_FILE)
     policies = {
         name: {file: folder.read(Path("policies") / name / file, shape) for file, shape in GUIDELINE_FILES.items()}
         for name in folder.folders("policies")
@@ -82,6 +87,7 @@ def _load(config_dir: Path) -> tuple[Configuration | None, list[Complaint]]:
         return None, complaints  # what refers to what is looked at once every file has its shape
     vocabulary = parse_vocabulary(_read(terms), [entry for entry in sets if entry is not None], complaints)
     payer = parse_payer(payer_entry, complaints)
+    rules = parse_prior_auth(prior_auth, billing, vocabulary, complaints)
     if complaints:
         return None, complaints
     guidelines = []
@@ -93,7 +99,7 @@ def _load(config_dir: Path) -> tuple[Configuration | None, list[Complaint]]:
     _refuse_twins(guidelines, folder, complaints)
     if complaints:
         return None, complaints
-    return Configuration(tuple(guidelines), vocabulary, payer, folder.digest(("",))), complaints
+    return Configuration(tuple(guidelines), vocabulary, payer, folder.digest(("",)), rules), complaints
 
 
 def _complete(groups: Iterable[Mapping[str, Entry | None]]) -> bool:
@@ -159,6 +165,10 @@ class _Folder:
             return None
         entry = shape.read(node, "", Reading(self.complaints))
         return entry if isinstance(entry, Entry) else None
+
+    def read_if_there(self, path: Path, shape: Any) -> Entry | None:
+        """One file that may be left out."""
+        return self.read(path, shape) if (self.root / path).exists() else None
 
     def check_no_others(self) -> None:
         """A YAML file that nobody reads is a slip of its author."""

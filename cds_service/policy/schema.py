@@ -11,6 +11,7 @@ from cds_service.domain.determination import Decision, Program
 from cds_service.domain.vocabulary import RouteGroup
 from cds_service.policy.chart_sources import COURSE, KINDS_OF_SOURCE
 from cds_service.policy.predicates import TEST
+from cds_service.policy.prior_auth_schema import BILLING_FILE, PRIOR_AUTH_FILE
 from cds_service.policy.shapes import Choice, Day, Flag, Keyed, Many, Maybe, Number, Reading, Record, Tagged, Text
 from cds_service.policy.source import Node
 
@@ -372,7 +373,9 @@ FILES: Final = {
     **{f"policies/*/{name}": shape for name, shape in GUIDELINE_FILES.items()},
     **{f"terminology/{name}": shape for name, shape in TERMINOLOGY_FILES.items()},
     "terminology/value_sets/*.yaml": VALUE_SETS_FILE,
+    "terminology/billing.yaml": BILLING_FILE,
     "payer.yaml": PAYER_FILE,
+    "prior_auth.yaml": PRIOR_AUTH_FILE,
 }
 
 

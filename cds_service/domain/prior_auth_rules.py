@@ -1,0 +1,34 @@
+"""What a payer settled for prior authorization: ``config/prior_auth.yaml`` and ``config/terminology/billing.yaml``."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cds_service.domain.billing import Crosswalk
+from cds_service.domain.clocks import ClockRule
+
+_FLAGS = ("conflict", "contrary_evidence", "incomplete_data", "possible_unit_error", "code_conflict")
+
+
+class BenefitRules(msgspec.Struct, frozen=True):
+    """How the medical benefit is told from the pharmacy's."""
+
+    question: str = ""
+    pharmacy_answers: frozenset[str] = frozenset()
+    pharmacy_programs: frozenset[str] = frozenset()
+    instructions: str = "This drug is supplied under the pharmacy benefit and not decided here."
+
+
+class PriorAuthRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Choices with defaults that approve little: what is not settled waits for a person."""
+
+    clocks: tuple[ClockRule, ...] = ()
+    benefit: BenefitRules = BenefitRules()
+    refill_sets: tuple[str, ...] = ()
+    pump_sets: tuple[str, ...] = ()
+    blocking_flags: frozenset[str] = frozenset(_FLAGS)
+    attestation_days: int = 90
+    updates: str = "accept"  # or "refuse"
+    deadline_seconds: int = 8
+    number_prefix: str = "A"
+    crosswalk: Crosswalk = Crosswalk()

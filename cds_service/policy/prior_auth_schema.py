@@ -1,0 +1,146 @@
+"""Shapes of ``prior_auth.yaml`` and ``terminology/billing.yaml``, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, Final
+
+from cds_service.domain.billing import BillingCode, Crosswalk
+from cds_service.domain.clocks import ClockRule
+from cds_service.domain.determination import Program
+from cds_service.domain.prior_auth_rules import BenefitRules, PriorAuthRules
+from cds_service.domain.vocabulary import Vocabulary
+from cds_service.policy.shapes import Choice, Day, Flag, Many, Maybe, Number, Record, Text
+from cds_service.policy.source import Complaint, plain
+
+_WORD: Final = Text(r"[a-zA-Z0-9_-]+", "a name of letters, digits, _ and -")
+_WORDS: Final[tuple[Any, Any]] = (Many(_WORD), ())
+_COUNT: Final = Number(Fraction(1), whole=True, allowed="a whole number above zero")
+_AMOUNT: Final = Number(Fraction(1, 1_000_000), allowed="a decimal number above zero")
+_PROGRAM: Final = Choice(tuple(program.value for program in Program))
+_CODE: Final = Text(r"[A-Z0-9]{5}", "a code of five capital letters and digits")
+
+PRIOR_AUTH_FILE: Final = Record(
+    {
+        "clocks": Many(
+            Record(
+                {"standard_hours": _COUNT, "expedited_hours": _COUNT, "cite": Text()},
+                {
+                    "programs": (Many(_PROGRAM), ()),
+                    "plans": (Many(Text()), ()),
+                    "benefit": (Choice(("medical", "pharmacy")), ""),
+                    "drug": (Maybe(Flag()), None),
+                },
+            ),
+            1,
+        ),
+    },
+    {
+        "benefit": (
+            Record(
+                {"pharmacy_instructions": Text()},
+                {
+                    "question": (Text(empty=True), ""),
+                    "pharmacy_answers": _WORDS,
+                    "pharmacy_programs": (Many(_PROGRAM), ()),
+                },
+            ),
+            None,
+        ),
+        "line_kinds": (Record({}, {"refill": _WORDS, "pump": _WORDS}), None),
+        "blocking_flags": _WORDS,
+        "attestation_days": (_COUNT, Fraction(90)),
+        "updates": (Choice(("accept", "refuse")), "accept"),
+        "deadline_seconds": (_COUNT, Fraction(8)),
+        "number_prefix": (Text(r"[A-Z]{1,6}", "1 to 6 capital letters"), "A"),
+    },
+)
+BILLING_FILE: Final = Record(
+    {
+        "billing_codes": Many(
+            Record(
+                {"code": _CODE, "drug": _WORD, "mg_per_unit": _AMOUNT, "from": Day(), "source": _WORD},
+                {"until": (Day(), None), "use": (Text(empty=True), "")},
+            )
+        ),
+    },
+    {"unclassified_codes": (Many(_CODE), ())},
+)
+
+
+def parse_prior_auth(
+    entry: Mapping[str, Any] | None,
+    billing: Mapping[str, Any] | None,
+    vocabulary: Vocabulary,
+    complaints: list[Complaint],
+) -> PriorAuthRules:
+    """The rules; without a file the defaults, which pend."""
+    crosswalk = _crosswalk(billing, vocabulary, complaints) if billing is not None else Crosswalk()
+    if entry is None:
+        return PriorAuthRules(crosswalk=crosswalk)
+    kinds: Mapping[str, Any] = entry["line_kinds"] or {}
+    unknown = [
+        name for name in (*kinds.get("refill", ()), *kinds.get("pump", ())) if plain(name) not in vocabulary.value_sets
+    ]
+    complaints += [_complaint(name, "line_kinds", "a value set of terminology/value_sets") for name in unknown]
+    return PriorAuthRules(
+        clocks=tuple(_clock(each) for each in entry["clocks"]),
+        benefit=_benefit(entry["benefit"]),
+        refill_sets=tuple(plain(name) for name in kinds.get("refill", ())),
+        pump_sets=tuple(plain(name) for name in kinds.get("pump", ())),
+        blocking_flags=frozenset(plain(name) for name in entry["blocking_flags"]) or PriorAuthRules().blocking_flags,
+        attestation_days=int(entry["attestation_days"]),
+        updates=plain(entry["updates"]),
+        deadline_seconds=int(entry["deadline_seconds"]),
+        number_prefix=plain(entry["number_prefix"]),
+        crosswalk=crosswalk,
+    )
+
+
+def _clock(entry: Mapping[str, Any]) -> ClockRule:
+    return ClockRule(
+        standard_hours=int(entry["standard_hours"]),
+        expedited_hours=int(entry["expedited_hours"]),
+        programs=tuple(plain(each) for each in entry["programs"]),
+        plans=tuple(plain(each) for each in entry["plans"]),
+        benefit=plain(entry["benefit"]),
+        drug=entry["drug"],
+        cite=plain(entry["cite"]),
+    )
+
+
+def _benefit(entry: Mapping[str, Any] | None) -> BenefitRules:
+    if entry is None:
+        return BenefitRules()
+    return BenefitRules(
+        question=plain(entry["question"]),
+        pharmacy_answers=frozenset(plain(each) for each in entry["pharmacy_answers"]),
+        pharmacy_programs=frozenset(plain(each) for each in entry["pharmacy_programs"]),
+        instructions=plain(entry["pharmacy_instructions"]),
+    )
+
+
+def _crosswalk(entry: Mapping[str, Any], vocabulary: Vocabulary, complaints: list[Complaint]) -> Crosswalk:
+    drugs = {each.name for each in vocabulary.ingredients.values()}
+    codes = []
+    for each in entry["billing_codes"]:
+        if plain(each["drug"]) not in drugs:
+            complaints.append(_complaint(each["drug"], "billing_codes", "a drug of terminology/ingredients.yaml"))
+        if each["until"] is not None and each["until"] < each["from"]:
+            complaints.append(_complaint(each["code"], "billing_codes", "until is not before from"))
+        codes.append(
+            BillingCode(
+                plain(each["code"]),
+                plain(each["drug"]),
+                each["mg_per_unit"],
+                each["from"],
+                each["until"],
+                plain(each["use"]),
+            )
+        )
+    return Crosswalk(tuple(codes), frozenset(plain(each) for each in entry["unclassified_codes"]))
+
+
+def _complaint(word: Any, where: str, allowed: str) -> Complaint:
+    return Complaint(word.at.file, word.at.line, where, plain(word), allowed)
