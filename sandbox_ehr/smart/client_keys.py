@@ -17,7 +17,7 @@ KEEP = timedelta(minutes=5)
 ASK_AGAIN = timedelta(seconds=1)  # an unknown key id is looked for again, but not more often than this
 LARGEST_SET = 100_000  # bytes
 TIMEOUT = (2.0, 3.0)
-SMALLEST_RSA = 2048  # bits
+SMALLEST_MODULUS = 342  # base64url characters of 2048 bits
 Key = ECKey | RSAKey
 
 
@@ -93,6 +93,5 @@ def _pick(entries: list[dict[str, Any]], kid: str, algorithm: str) -> Key | None
 def _imported(entry: dict[str, Any]) -> Key | None:
     plain = {name: value for name, value in entry.items() if name not in {"use", "key_ops", "alg"}}
     if entry["kty"] == "RSA":
-        rsa = RSAKey.import_key(plain)
-        return rsa if rsa.raw_value.key_size >= SMALLEST_RSA else None
+        return RSAKey.import_key(plain) if len(str(entry["n"])) >= SMALLEST_MODULUS else None
     return ECKey.import_key(plain) if entry.get("crv") == "P-384" else None
