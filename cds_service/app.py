@@ -194,7 +194,10 @@ def load_rules(configuration: Configuration, settings: Settings) -> Rules:
         configuration.vocabulary,
         configuration.payer,
         configuration.digest,
-        Addresses(public_url=settings.public_url, smart_app_url=settings.smart_app_url or None),
+        Addresses(
+            public_url=settings.public_url,
+            smart_app_url=f"{settings.smart_app_url}/launch" if settings.smart_app_url else None,
+        ),
     )
 
 

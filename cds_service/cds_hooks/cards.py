@@ -93,7 +93,7 @@ def quiet_keys(cards: Sequence[Card]) -> tuple[str, ...]:
 def render_card(card: Card, texts: CardTexts, version: str, app_context: str | None = None) -> dict[str, Any]:
     """The card as JSON values, its topic in the system of the CRD version (125-127).
 
-    ``app_context``: opaque handle for the SMART app, which works without; sent only with a SMART link.
+    ``app_context``: where the SMART app begins; without one the card has no SMART link, and the app works without.
     """
     rendered: dict[str, Any] = {
         "uuid": card.uuid,
@@ -120,7 +120,7 @@ def _topic(code: str, version: str) -> Mapping[str, str]:
 
 def _links(card: Card, texts: CardTexts, app_context: str | None) -> list[dict[str, str]]:
     links = []
-    if card.smart and texts.smart_app_url:
+    if card.smart and texts.smart_app_url and app_context:
         form = {"label": "Answer the open questions", "url": texts.smart_app_url, "type": "smart"}
-        links.append(form | ({"appContext": app_context} if app_context else {}))
+        links.append(form | {"appContext": app_context})
     return [*links, {"label": f"Guideline {texts.guideline}", "url": texts.policy_url, "type": "absolute"}]

@@ -126,7 +126,7 @@ class FactReader:
             types=tuple(types),
             types_if_served=tuple(also),
             prepopulated_from=tuple(plain(word) for word in each["prepopulated_from"]),
-            detail=_detail(each["detail"]),
+            detail=_detail(each),
             sensitive=each["sensitive"],
             population=self._population(each),
             cite=plain(each["cite"]),
@@ -193,9 +193,11 @@ class FactReader:
                         self.wrong(word.at, f"{plain(word)!r}", allowed)
 
 
-def _detail(stated: Mapping[str, Any] | None) -> Detail | None:
+def _detail(each: Mapping[str, Any]) -> Detail | None:
+    """A question that is asked only where an order leaves something open has a code there, by default its own name."""
+    stated = each["detail"]
     if stated is None:
-        return None
+        return Detail(plain(each["name"])) if plain(each["shown"]) == "undetermined" else None
     return Detail(
         plain(stated["code"]),
         frozenset(plain(word) for word in stated["drugs"]),

@@ -31,10 +31,11 @@ from cds_service.fhir.orders import is_order, may_cumulate, read_order
 from cds_service.fhir.record import read_record
 from cds_service.policy.case import Case
 from cds_service.policy.document import document
-from cds_service.policy.evaluate import determine
+from cds_service.policy.evaluate import examine
 from cds_service.policy.model import Guideline
 from cds_service.policy.scope import with_confirmed_route
 from cds_service.policy.versions import by_guideline, deciding
+from cds_service.policy.view import View
 
 LOINC = "http://loinc.org"
 _encode = msgspec.json.Encoder().encode
@@ -129,6 +130,7 @@ class Judged(msgspec.Struct, frozen=True):
     rules: GuidelineRules
     determination: OrderDetermination
     on_file: OnFile
+    view: View  # of which further facts may be asked
 
 
 def read(
@@ -152,14 +154,22 @@ def read(
         fetched=fetched,
         wanted=wanted,
     )
+    return file_orders(rules, chart, [(draft.source, draft.resource) for draft in request.drafts], as_of)
+
+
+def file_orders(rules: Rules, chart: Chart, requested: Sequence[tuple[str, dict[str, Any]]], as_of: date) -> Reading:
+    """What a chart holds for the orders that are asked about: drafts of a hook, or signed ones of a request (PAS).
+
+    ``requested`` are the chart's drafts, in their order, each with its "Type/id".
+    """
     vocabulary, host = rules.vocabulary, chart.host
     coverages = read_coverages(chart, rules.known_payer, as_of)
     orders = {
-        draft.source: read_order(draft.resource, chart.resolve, vocabulary, draft=True, source=draft.source, host=host)
-        for draft in request.drafts
-        if is_order(draft.resource)
+        name: read_order(resource, chart.resolve, vocabulary, draft=True, source=name, host=host)
+        for name, resource in requested
+        if is_order(resource)
     }
-    unbound = {draft.source for draft, held in zip(request.drafts, chart.drafts, strict=True) if not held.bound}
+    unbound = {name for (name, _), held in zip(requested, chart.drafts, strict=True) if not held.bound}
     routes = routes_alongside(orders.values())
     return Reading(
         chart=chart,
@@ -170,9 +180,9 @@ def read(
             if may_cumulate(stored, vocabulary, routes)
         ),
         choices={
-            draft.source: choose(chart, coverages, draft.resource)
-            for draft in request.drafts
-            if draft.source in orders and draft.source not in unbound
+            name: choose(chart, coverages, resource)
+            for name, resource in requested
+            if name in orders and name not in unbound
         },
         failed=frozenset(kind for kind, seen in chart.availability.items() if seen is Availability.NOT_READABLE),
     )
@@ -253,14 +263,16 @@ def _judge_one(
         companions=companions,
         authorization_in_force=on_file.granted is not None,
     )
-    return Judged(each, determine(each.guideline, rules.vocabulary, rules.payer, case, as_of), on_file)
+    found, view = examine(each.guideline, rules.vocabulary, rules.payer, case, as_of)
+    return Judged(each, found, on_file, view)
 
 
 def _judge_unbound(rules: Rules, each: GuidelineRules, order: Order, as_of: date) -> Judged:
     """An order by itself: no chart, no other order and no Coverage is known to belong to it."""
     dose = assess(order, (), each.guideline.dose_table)
     case = Case(order, Program.UNKNOWN, dose, Record(""), patient_known=False)
-    return Judged(each, determine(each.guideline, rules.vocabulary, rules.payer, case, as_of), NOTHING_ON_FILE)
+    found, view = examine(each.guideline, rules.vocabulary, rules.payer, case, as_of)
+    return Judged(each, found, NOTHING_ON_FILE, view)
 
 
 def determination_of(judged: Iterable[Judged], as_of: date) -> Determination | None:

@@ -150,14 +150,14 @@ class OrderSign:
         judged = judge(self._rules, reading, as_of, on_file)
         document = encode_determination(self._rules, judged.values(), as_of)
         call = Call(request, caller.profile, reading, judged, version, as_of)
-        response, idents = respond(call, usable, document, self._key, self._acknowledged)
+        response, kept = respond(call, usable, document, self._key, self._acknowledged)
         partial = any(seen.state in _INCOMPLETE for seen in known.fetched.values())
         return Said(
             response=response,
             outcome="quiet" if response.body == NOTHING else "partial" if partial else "full",
             path="pull" if known.fetched else "prefetch",
             dropped=_dropped(reading),
-            determinations=tuple((ident, document) for ident in idents) or ((self._new_id(), document),),
+            determinations=tuple(kept) or ((self._new_id(), document),),
             known=known,
         )
 

@@ -20,6 +20,7 @@ from cds_service.domain.authorization import NOTHING_ON_FILE
 from cds_service.domain.order import Order, OrderKind
 from cds_service.domain.vocabulary import RouteGroup
 from cds_service.use_cases.decide import Judged, Reading, Rules, rank
+from cds_service.use_cases.documented import asked_for, contexts
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -39,8 +40,10 @@ def respond(
     document: bytes,
     key: bytes,
     acknowledged: Callable[[Sequence[str], Sequence[str]], frozenset[str]],
-) -> tuple[HookResponse, list[str]]:
-    """Actions and cards for the orders ``usable`` (a Coverage of ours answers for them), and the assertion ids used.
+) -> tuple[HookResponse, list[tuple[str, bytes]]]:
+    """Actions and cards for the orders ``usable`` (a Coverage of ours answers for them), and what is kept with them.
+
+    Kept are the determination under each assertion id, and the documentation context of those that ask for a form.
 
     ``key`` is the secret of acknowledgement keys; ``acknowledged`` looks them up and leaves out what was said to the
     cards named second: a repeat of the same draft has the same card, and is never silenced.
@@ -50,7 +53,7 @@ def respond(
     request = call.request
     answers = {source: _answer(call, source) for source in usable}
     drafts = {draft.source: draft for draft in request.drafts}
-    made, idents = assert_coverage(call, answers, drafts, document)
+    made, assertions = assert_coverage(call, answers, drafts, document)
     rules = min((call.judged[source] for source in usable), key=rank).rules
     said = [each for source, each in answers.items() if call.judged[source].rules is rules]
     who = Acknowledger(key, call.profile.id, request.patient_id, request.user_id or "")
@@ -60,7 +63,30 @@ def respond(
     cards = [card for card in both if card is not None]
     keys, uuids = quiet_keys(cards), [card.uuid for card in cards]
     shown = shown_cards(cards, request.options, acknowledged(keys, uuids) if keys else frozenset())
-    return compose(shown, made, rules.texts, call.version), idents
+    kept = [(ident, document) for ident in assertions.values()]
+    kept += contexts(call.reading, call.judged, answers, assertions, client=call.profile.id, key=key, as_of=call.as_of)
+    return compose(shown, made, rules.texts, call.version, _app_context(call, said, assertions)), kept
+
+
+def _app_context(call: Call, said: Sequence[OrderAnswer], assertions: Mapping[str, str]) -> str | None:
+    """Where the SMART app begins (AP-03): form, order, Coverage and assertion; nothing that says who the patient is.
+
+    With several orders the first that asks for a form leads; the others are named after it. None where the client
+    wants no SMART link.
+    """
+    asking = [each for each in said if asked_for(each)]
+    if not asking or not call.profile.smart_link:
+        return None
+    coverage = call.reading.choices[asking[0].order].reference
+    context: dict[str, object] = {
+        "questionnaire": list(dict.fromkeys(asked_for(each) for each in asking)),
+        "context": assertions[coverage],
+        "order": asking[0].order,
+        "coverage": coverage,
+    }
+    if len(asking) > 1:
+        context["orders"] = [each.order for each in asking]
+    return msgspec.json.encode(context).decode()
 
 
 def _not_taken(call: Call, drafts: Mapping[str, Draft]) -> frozenset[str]:
@@ -86,18 +112,21 @@ def _answer(call: Call, source: str) -> OrderAnswer:
 
 def assert_coverage(
     call: Call, answers: Mapping[str, OrderAnswer], drafts: Mapping[str, Draft], content: bytes
-) -> tuple[list[tuple[OrderAnswer, dict[str, Any]]], list[str]]:
-    """System actions by Coverage: one assertion id for all orders of one Coverage (cds-hooks-crd 143, 144)."""
+) -> tuple[list[tuple[OrderAnswer, dict[str, Any]]], dict[str, str]]:
+    """System actions by Coverage: one assertion id for all orders of one Coverage (cds-hooks-crd 143, 144).
+
+    Also gives the assertion id by Coverage.
+    """
     by_coverage: dict[str, list[OrderAnswer]] = {}
     for source, each in answers.items():
         if each.answer is not None:
             by_coverage.setdefault(call.reading.choices[source].reference, []).append(each)
     made: list[tuple[OrderAnswer, dict[str, Any]]] = []
-    idents = []
+    idents: dict[str, str] = {}
     for coverage, group in by_coverage.items():
         digest = next((call.judged[each.order].rules.guideline.digest for each in group if call.judged), "")
         ident = assertion_id(digest, call.as_of, coverage, content)
-        idents.append(ident)
+        idents[coverage] = ident
         if call.request.options.coverage_info:
             made += actions(
                 group,
