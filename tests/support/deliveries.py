@@ -36,8 +36,7 @@ def response_bundle(case_id: str, n: int, **changes: object) -> bytes:
     entries = [
         f'{{"fullUrl": "urn:uuid:{ident}", "resource": {text}}}',
         '{"fullUrl": "urn:uuid:5a5f3c9e-0000-4000-8000-000000000001", "resource": ' + json.dumps(patient) + "}",
-        '{"fullUrl": "urn:uuid:5a5f3c9e-0000-4000-8000-000000000002", '
-        '"resource": {"resourceType": "CommunicationRequest", "status": "active"}}',
+        '{"fullUrl": "urn:uuid:5a5f3c9e-0000-4000-8000-000000000002", "resource": {"resourceType": "Task"}}',
     ]
     return ('{"resourceType": "Bundle", "type": "collection", "entry": [' + ", ".join(entries) + "]}").encode()
 
