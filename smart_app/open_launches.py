@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -106,6 +106,14 @@ class OpenLaunches(msgspec.Struct, frozen=True):
         for token in filter(None, (tokens.refresh, tokens.access)):
             if found.revocation_endpoint and not self.endpoint.revoke(ehr, found, token):
                 _LOG.warning("a token could not be revoked", extra={"ehr": ehr.id})
+
+    def ended(self, launch_ids: Iterable[str]) -> tuple[str, ...]:
+        """Those of a browser's launches that are over, so that it need not go on sending their cookies."""
+        return tuple(each for each in tuple(launch_ids)[:_SWEEP] if not self._lives(each))
+
+    def _lives(self, launch_id: str) -> bool:
+        row = self.store.launch(launch_id)
+        return row is not None and row.ended is None and self.now() - row.seen <= self.idle
 
     def end_idle(self) -> int:
         """End launches that nobody uses any more; gives how many."""

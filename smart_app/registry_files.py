@@ -157,6 +157,8 @@ def _ehr_complaints(ehr: EhrProfile, lenient: bool) -> Wrong:
     yield from _hosts("endpoint_hosts", ehr.endpoint_hosts)
     if ehr.read_seconds not in _SECONDS:
         yield "read_seconds", str(ehr.read_seconds), "1 to 60"
+    if ehr.organization_npi and not re.fullmatch(r"[0-9]{10}", ehr.organization_npi):
+        yield "organization_npi", "another form", "ten digits"
     if not ehr.name.strip():
         yield "name", "nothing", "the name that people know the EHR by"
     for origin in ehr.frame_origins:

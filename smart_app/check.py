@@ -1,0 +1,106 @@
+"""``smart-app check``: is every registered EHR and payer as the files say, and can the app work with it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from cds_service.errors import ConfigurationError
+from smart_app.app import World
+from smart_app.errors import Trouble
+from smart_app.keys import AppKeys
+from smart_app.outbound import Outbound, OutboundFailure, egress_to_payer, json_object
+from smart_app.registry import EhrProfile, PayerProfile, base_of
+from smart_app.registry_files import load_registry
+from smart_app.settings import Settings, refuse_plain_http
+from smart_app.smart.discovery import Discovery, missing_features
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the table."""
+
+    what: str
+    fine: bool
+    said: str
+
+
+def check_all(settings: Settings, world: World) -> tuple[Finding, ...]:
+    """Every finding, wrong or right, in the order in which one would mend them."""
+    return tuple(_findings(settings, world))
+
+
+def _findings(settings: Settings, world: World) -> Iterator[Finding]:
+    yield _tried("settings", lambda: refuse_plain_http(settings), settings.public_url)
+    keys = AppKeys(settings.key_dir, world.random_bytes)
+    yield _tried("signing keys", lambda: keys.signing, f"published at {settings.jwks_url}")
+    yield _tried("sealing keys", lambda: keys.sealer, "present")
+    try:
+        registry = load_registry(
+            settings.config_dir, insecure_dev=settings.insecure_dev, production=settings.in_production
+        )
+    except ConfigurationError as error:
+        yield Finding("registrations", fine=False, said=error.diagnostics)
+        return
+    if not registry.ehrs:
+        yield Finding("EHRs", fine=False, said=f"none is registered in {settings.config_dir / 'ehrs'}")
+    if not registry.payers:
+        yield Finding("payers", fine=False, said=f"none is registered in {settings.config_dir / 'payers'}")
+    outbound = Outbound(world.http, world.monotonic)
+    for ehr in registry.ehrs.values():
+        yield _ehr(ehr, Discovery(outbound))
+    for payer in registry.payers.values():
+        yield _payer(payer, outbound)
+
+
+def _tried(what: str, work: Callable[[], object], said: str) -> Finding:
+    try:
+        work()
+    except ConfigurationError as error:
+        return Finding(what, fine=False, said=error.diagnostics)
+    return Finding(what, fine=True, said=said)
+
+
+def _ehr(ehr: EhrProfile, discovery: Discovery) -> Finding:
+    what = f"EHR {ehr.id}"
+    if not ehr.enabled:
+        return Finding(what, fine=True, said="not enabled")
+    try:
+        found = discovery.of(ehr)
+    except Trouble as trouble:
+        return Finding(what, fine=False, said=" ".join((trouble.reason.replace("_", " "), *trouble.details)))
+    lacking = missing_features(found, ehr, standalone=False)
+    if lacking:
+        return Finding(what, fine=False, said="it lacks " + "; ".join(lacking))
+    return Finding(
+        what, fine=True, said=f"answers; signing with {found.algorithm(ehr)}, scopes v{2 if found.v2 else 1}"
+    )
+
+
+def _payer(payer: PayerProfile, outbound: Outbound) -> Finding:
+    what = f"payer {payer.id}"
+    if not payer.enabled:
+        return Finding(what, fine=True, said="not enabled")
+    url = f"{base_of(payer.dtr_base)}/metadata"
+    try:
+        answer = outbound.send(
+            "GET", url, egress_to_payer(payer), payer.call_seconds, {"Accept": "application/fhir+json"}
+        )
+    except OutboundFailure as failure:
+        return Finding(what, fine=False, said=f"its DTR base does not answer: {failure.reason.replace('_', ' ')}")
+    statement = json_object(answer.body) if answer.status == 200 else None
+    if statement is None or statement.get("resourceType") != "CapabilityStatement":
+        return Finding(
+            what, fine=False, said=f"metadata of its DTR base: status {answer.status}, no CapabilityStatement"
+        )
+    return Finding(what, fine=True, said=f"answers; DTR {payer.dtr_version}{', PAS' if payer.pas_base else ''}")
+
+
+def table(findings: Iterable[Finding]) -> str:
+    """One line each: what, ok or wrong, and what there is to say."""
+    shown = tuple(findings)
+    width = max((len(each.what) for each in shown), default=0)
+    return "\n".join(
+        f"{each.what:<{width}}  {'ok   ' if each.fine else 'WRONG'}  {each.said.replace(chr(10), '; ')}"
+        for each in shown
+    )

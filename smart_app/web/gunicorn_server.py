@@ -1,0 +1,108 @@
+"""``smart-app serve``: gunicorn with threads, our log lines, and a housekeeper in each process."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from cds_service.errors import ConfigurationError
+from smart_app.settings import Settings
+from smart_app.web.log_lines import capture_logging
+
+HOUSEKEEPING_SECONDS = 60
+DRAIN_SECONDS = 20
+LONGEST_LINE, LONGEST_FIELD = 8_190, 16_380  # of a request; a launch value and several cookies fit
+
+log = logging.getLogger(__name__)
+
+
+class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own messages as our log lines; its access log, which would hold queries, is never written."""
+
+    def setup(self, cfg: Any) -> None:
+        """Send them through the logging module."""
+        super().setup(cfg)
+        for logger in (self.error_log, self.access_log):
+            logger.handlers[:] = []
+        self.error_log.propagate = True
+        self._access_log_enabled = False
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """One listening socket and its worker processes. The application is built in each worker, after the fork."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Flask]) -> None:
+        self._settings = settings
+        self._load = load
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Settings of gunicorn."""
+        settings = self._settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        values = {
+            "bind": [f"{host}:{settings.port}"],
+            "workers": settings.workers,
+            "threads": settings.threads,
+            "worker_class": "gthread",
+            "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108 - heartbeat files must not touch a disk
+            "preload_app": False,
+            "graceful_timeout": DRAIN_SECONDS,
+            "timeout": 120,
+            "keepalive": 15,
+            "control_socket_disable": True,
+            "limit_request_line": LONGEST_LINE,
+            "limit_request_field_size": LONGEST_FIELD,
+            "logger_class": JsonLogger,
+            "loglevel": settings.log_level,
+            "proc_name": "smart-app",
+        }
+        for name, value in values.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The WSGI application of one worker."""
+        app = self._load()
+        threading.Thread(target=keep_house, args=(app,), daemon=True, name="housekeeping").start()
+        return app
+
+
+def keep_house(app: Flask, pause: Callable[[float], object] | None = None) -> None:
+    """End launches that nobody uses any more, again and again; ``pause`` ends it by giving something true."""
+    wait = pause or threading.Event().wait
+    while not wait(HOUSEKEEPING_SECONDS):
+        try:
+            app.extensions["smart_app"].launches.end_idle()
+        except Exception:
+            log.exception("housekeeping failed; it is tried again")
+
+
+def serve(settings: Settings, load: Callable[[], Flask]) -> None:
+    """Run until SIGTERM or SIGINT."""
+    capture_logging(settings.log_level)
+    if settings.insecure_dev:
+        log.warning("INSECURE DEVELOPMENT MODE: plain http, loopback servers and plain cookies are accepted")
+    Server(settings, load).run()
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Raise ConfigurationError with a way out when something listens there already."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                text = f"port {port} on {host} is taken; choose another with --port N or SMART_APP_PORT=N"
+                raise ConfigurationError(text, expression="SMART_APP_PORT") from None
+            raise ConfigurationError(f"cannot listen on {host} port {port}", expression="SMART_APP_HOST") from None
