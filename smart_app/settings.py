@@ -15,6 +15,7 @@ from cds_service.errors import ConfigurationError
 
 PREFIX = "SMART_APP_"
 PROFILES = ("development", "production")
+_PROJECT = Path(__file__).resolve().parents[1]
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -29,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 8
     database_url: str = "sqlite:///var/app.sqlite3"
     config_dir: Path = Path("var/app")  # holds ehrs/*.yaml and payers/*.yaml
+    terminology_dir: Path = _PROJECT / "config"  # holds terminology/: what drugs, routes and units are called
     key_dir: Path = Path("var/app-keys")  # signing keys and the keys of what is kept encrypted, mode 0600
     insecure_dev: bool = False
     session_minutes: int = 15  # a launch that nobody touches for so long ends
@@ -201,6 +203,7 @@ VARIABLES: Mapping[str, tuple[str, Reader]] = {
     "SMART_APP_THREADS": ("threads", _whole(1, 256)),
     "SMART_APP_DATABASE_URL": ("database_url", _text),
     "SMART_APP_CONFIG_DIR": ("config_dir", _path),
+    "SMART_APP_TERMINOLOGY_DIR": ("terminology_dir", _path),
     "SMART_APP_KEY_DIR": ("key_dir", _path),
     "SMART_APP_INSECURE_DEV": ("insecure_dev", _switch),
     "SMART_APP_SESSION_MINUTES": ("session_minutes", _whole(1, 720)),
