@@ -17,6 +17,8 @@ from cds_service.errors import ConfigurationError
 PREFIX = "CDS_"
 MEMORY = "memory:"
 PROFILES = ("development", "production")
+ROLES = ("physician", "pharmacist", "nurse", "auditor", "policy_owner")
+SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 # A parsed request is thousands of objects without a cycle, all freed by their counts: looking for cycles among them
 # at Python's default of every 700 is work for nothing.
@@ -55,6 +57,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int = 3650
     comment_retention_days: int = 365
     log_level: str = "info"
+    oidc_issuer: str = ""  # where reviewers sign in; none: nobody does, but for the demo's people with insecure_dev
+    oidc_client_id: str = ""
+    oidc_client_secret_file: Path | None = None  # none: a public client
+    oidc_algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "RS384", "ES384")
+    oidc_hosts: tuple[str, ...] = ()  # further hosts of the identity provider's endpoints
+    oidc_roles_claim: str = "roles"
+    oidc_roles: tuple[tuple[str, str], ...] = ()  # (word of the identity provider, role)
+    oidc_npi_claim: str = "npi"
+    oidc_allow_private: bool = False
+    oidc_ca_file: Path | None = None
+    review_idle_minutes: int = 15
+    review_session_hours: int = 10
 
     @property
     def in_production(self) -> bool:
@@ -121,6 +135,7 @@ def checked(settings: Settings) -> Settings:
         raise ConfigurationError(
             "--insecure-dev binds to loopback only: CDS_HOST must be 127.0.0.1, ::1 or localhost", expression="CDS_HOST"
         )
+    _check_oidc(settings)
     if not settings.client_auth and not settings.insecure_dev:
         raise ConfigurationError("CDS_CLIENT_AUTH=off works with --insecure-dev only", expression="CDS_CLIENT_AUTH")
     return settings
@@ -136,6 +151,16 @@ def _check_app(settings: Settings) -> None:
             "CDS_SMART_APP_URL must be an absolute http(s) URL without query, https in production",
             expression="CDS_SMART_APP_URL",
         )
+
+
+def _check_oidc(settings: Settings) -> None:
+    issuer = urlsplit(settings.oidc_issuer)
+    if not settings.oidc_issuer:
+        return
+    if issuer.scheme != "https" and not (settings.insecure_dev and issuer.scheme == "http"):
+        raise ConfigurationError("CDS_OIDC_ISSUER must be an https URL", expression="CDS_OIDC_ISSUER")
+    if not settings.oidc_client_id:
+        raise ConfigurationError("CDS_OIDC_CLIENT_ID is needed with CDS_OIDC_ISSUER", expression="CDS_OIDC_CLIENT_ID")
 
 
 def _check_production(settings: Settings, scheme: str) -> None:
@@ -211,6 +236,24 @@ def _one_of(allowed: tuple[str, ...]) -> Reader:
     return read
 
 
+def _words(allowed: tuple[str, ...] = ()) -> Reader:
+    def read(name: str, text: str) -> tuple[str, ...]:
+        words = tuple(word.strip() for word in text.split(",") if word.strip())
+        if allowed and (wrong := [word for word in words if word not in allowed]):
+            raise ConfigurationError(f"{name} holds {wrong[0]!r}; allowed: {', '.join(allowed)}", expression=name)
+        return words
+
+    return read
+
+
+def _roles(name: str, text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [entry.rpartition("=") for entry in text.split(";") if entry.strip()]
+    for word, _, role in pairs:
+        if not word.strip() or role.strip() not in ROLES:
+            raise ConfigurationError(f"{name} must be like um-nurses=nurse;um-md=physician", expression=name)
+    return tuple((word.strip(), role.strip()) for word, _, role in pairs)
+
+
 def _digest(name: str, text: str) -> str:
     if not _SHA256.fullmatch(text.lower()):
         raise ConfigurationError(f"{name} must be a SHA-256 in 64 hexadecimal digits", expression=name)
@@ -244,4 +287,16 @@ VARIABLES: Mapping[str, tuple[str, Reader]] = {
     "CDS_RETENTION_DAYS": ("retention_days", _whole(1, 36_500)),
     "CDS_COMMENT_RETENTION_DAYS": ("comment_retention_days", _whole(1, 36_500)),
     "CDS_LOG_LEVEL": ("log_level", _one_of(LOG_LEVELS)),
+    "CDS_OIDC_ISSUER": ("oidc_issuer", _text),
+    "CDS_OIDC_CLIENT_ID": ("oidc_client_id", _text),
+    "CDS_OIDC_CLIENT_SECRET_FILE": ("oidc_client_secret_file", _path),
+    "CDS_OIDC_ALGORITHMS": ("oidc_algorithms", _words(SIGNATURES)),
+    "CDS_OIDC_HOSTS": ("oidc_hosts", _words()),
+    "CDS_OIDC_ROLES_CLAIM": ("oidc_roles_claim", _text),
+    "CDS_OIDC_ROLES": ("oidc_roles", _roles),
+    "CDS_OIDC_NPI_CLAIM": ("oidc_npi_claim", _text),
+    "CDS_OIDC_ALLOW_PRIVATE": ("oidc_allow_private", _switch),
+    "CDS_OIDC_CA_FILE": ("oidc_ca_file", _path),
+    "CDS_REVIEW_IDLE_MINUTES": ("review_idle_minutes", _whole(1, 60)),
+    "CDS_REVIEW_SESSION_HOURS": ("review_session_hours", _whole(1, 24)),
 }
