@@ -1,0 +1,207 @@
+"""From a judged line to what stands of it in the case: action, numbers, period, and reasons in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from fractions import Fraction
+
+from cds_service.domain.determination import Decision, DoseResult, OrderDetermination, Verdict
+from cds_service.domain.prior_auth import Authorized, CaseLine, LineKind, Reason, ReviewAction
+from cds_service.domain.quantity import decimal_text
+from cds_service.domain.truth import Truth
+from cds_service.policy.model import Guideline
+from cds_service.use_cases.judge_request import Assessed
+
+_LONGEST = 900  # characters of one reason; a processNote is read by people
+
+
+def case_line(assessed: Assessed, *, number: str, reference: str, as_of: date, waits_for: str = "") -> CaseLine:
+    """The line as a machine leaves it: approved where every condition holds, else pended with the reasons.
+
+    ``waits_for``: a reason outside the line itself, such as an open case on the same service; it then waits.
+    """
+    asked = assessed.line
+    approved = assessed.approvable and assessed.period is not None and not waits_for
+    reasons = approval_reasons(assessed) if approved else waiting_reasons(assessed, waits_for)
+    return CaseLine(
+        sequence=asked.sequence,
+        kind=assessed.kind,
+        system=asked.system,
+        code=asked.code,
+        text=_text(assessed),
+        order=asked.order if asked.stated else "",
+        drugs=assessed.drugs,
+        route=assessed.route,
+        daily=exact(assessed.daily),
+        current_daily=exact(assessed.current_daily),
+        action=ReviewAction.APPROVED if approved else ReviewAction.PENDED,
+        number=number if approved else "",
+        reference="" if approved else reference,
+        reasons=reasons,
+        authorized=_authorized(assessed) if approved else None,
+        trace_numbers=tuple(str(each.get("value", "")) for each in asked.trace),
+        issued=as_of if approved else None,
+    )
+
+
+def cancelled_line(line: CaseLine, as_of: date) -> CaseLine:
+    """The line after its sender took it back."""
+    del as_of
+    return CaseLine(
+        sequence=line.sequence,
+        kind=line.kind,
+        system=line.system,
+        code=line.code,
+        text=line.text,
+        order=line.order,
+        drugs=line.drugs,
+        route=line.route,
+        daily=line.daily,
+        current_daily=line.current_daily,
+        action=ReviewAction.CANCELLED,
+        reference=line.reference,
+        reasons=(Reason("cancelled by the requester"),),
+        trace_numbers=line.trace_numbers,
+        cancelled=True,
+    )
+
+
+def exact(amounts: Mapping[str, Fraction]) -> dict[str, str]:
+    """Amounts in mg per day as decimal text; one that does not end is rounded up in its twelfth place."""
+    return {name: upward(amount) for name, amount in amounts.items()}
+
+
+def upward(amount: Fraction) -> str:
+    """Decimal text that is never less than the amount, so that what was asked for stays within what was granted."""
+    text = decimal_text(amount)
+    if Fraction(text) >= amount:
+        return text
+    return decimal_text(Fraction(text) + Fraction(1, 10**12))
+
+
+def _text(assessed: Assessed) -> str:
+    if assessed.order is not None and assessed.order.text:
+        return assessed.order.text[:200]
+    return assessed.line.text[:200] or assessed.line.code
+
+
+def _authorized(assessed: Assessed) -> Authorized:
+    start, end = assessed.period or (date.min, date.min)
+    quantity = assessed.line.quantity
+    if quantity is None and assessed.most_units is not None:
+        quantity = Fraction(assessed.most_units)
+    return Authorized(
+        start=start,
+        end=end,
+        daily=exact(assessed.daily) if assessed.kind is LineKind.DRUG else {},
+        quantity=decimal_text(quantity) if quantity is not None else "",
+    )
+
+
+def approval_reasons(assessed: Assessed) -> tuple[Reason, ...]:
+    """On what the approval rests: the section with its criteria, the dose, and how billing units come about."""
+    judged = assessed.judged
+    if judged is None:
+        return ()
+    determination, guideline = judged.determination, judged.rules.guideline
+    named = f"guideline {guideline.id}, version {guideline.version}"
+    met = [name for name, result in determination.criteria.items() if result.status is Truth.MET]
+    found = [Reason(f"meets {named}: {', '.join(met)}", criterion=", ".join(met))]
+    found += [Reason(_dose_text(each)) for each in determination.dose if each.daily is not None]
+    units = _units_text(assessed)
+    if units:
+        found.append(Reason(units))
+    return tuple(found)
+
+
+def _dose_text(dose: DoseResult) -> str:
+    limit = f", within {decimal_text(dose.daily_limit)} mg/d" if dose.daily_limit is not None else ""
+    return f"{dose.ingredient} {decimal_text(dose.daily or Fraction(0))} mg/d{limit}"
+
+
+def _units_text(assessed: Assessed) -> str:
+    billing, most = assessed.billing, assessed.most_units
+    if billing is None or most is None or assessed.period is None:
+        return ""
+    days = (assessed.period[1] - assessed.period[0]).days + 1
+    daily = assessed.daily[billing.drug]
+    return (
+        f"{decimal_text(daily)} mg/d for {days} days is {decimal_text(daily * days)} mg: at most {most} units of "
+        f"{billing.code} ({decimal_text(billing.mg_per_unit)} mg each)"
+    )
+
+
+_PLAIN = {
+    "order_understood": "the line names no order that can be read: send the signed order with it",
+    "in_scope": "the guideline does not speak of this service: a person looks at it",
+    "request_type_stated": "it is not settled whether this is a trial, permanent therapy or a renewal",
+    "program_standard": "another rule comes first for this member's program: a person decides",
+    "coverage_in_force": "no coverage of this payer in force could be told",
+    "benefit_medical": "the drug is supplied under the pharmacy benefit",
+    "order_active": "the order is not an active, signed one",
+    "nothing_doubtful": "something in the request speaks against itself or could not be read",
+    "attested": "the form is not signed by a prescriber, or its signature is too old",
+    "not_appealed": "an appeal is decided by a person",
+    "code_fits": "the billing code does not name the ordered drug",
+    "quantity_fits": "more units are asked for than dose and period come to",
+}
+
+
+def waiting_reasons(assessed: Assessed, waits_for: str) -> tuple[Reason, ...]:
+    """Why a person decides, most telling first; each names its criterion and what was looked at."""
+    found = [Reason(waits_for)] if waits_for else []
+    judged = assessed.judged
+    if judged is not None:
+        determination, guideline = judged.determination, judged.rules.guideline
+        if determination.in_scope is not False:
+            found += _criteria(determination, guideline)
+            found += _doses(determination, met=determination.decision is Decision.MEETS)
+    doubt = _doubt(assessed)
+    for name, holds in assessed.conditions.items():
+        if not holds and name in _PLAIN:
+            text = _PLAIN[name]
+            found.append(Reason(f"{text}: {doubt}" if name == "nothing_doubtful" and doubt else text))
+    if not assessed.conditions.get("quantity_fits", True):
+        found.append(Reason(_units_text(assessed)))
+    return tuple(found) or (Reason("a person looks at this request"),)
+
+
+def _criteria(determination: OrderDetermination, guideline: Guideline) -> list[Reason]:
+    found = []
+    for name, result in determination.criteria.items():
+        if result.status is Truth.MET or name not in guideline.criteria:
+            continue
+        state = "is not shown to be met" if result.status is Truth.NOT_MET else "is not known to be met"
+        seen = "; ".join(f"{each.shows} ({each.source})" for each in result.evidence[:3])
+        wanted = ", ".join(guideline.facts[fact].label for fact in result.missing if fact in guideline.facts)
+        text = f"criterion {name} {state}: {guideline.criteria[name].text}"
+        text += f". Seen: {seen}" if seen else ""
+        text += f". Wanted: {wanted}" if wanted else ""
+        found.append(Reason(text[:_LONGEST], criterion=name))
+    return found
+
+
+def _doses(determination: OrderDetermination, *, met: bool) -> list[Reason]:
+    """The table is informational: what exceeds it is looked at by a person, and never a ground by itself."""
+    beside = "the criteria are met, and " if met else ""
+    found = []
+    for dose in determination.dose:
+        for what, value, limit, verdict, unit in (
+            ("", dose.daily, dose.daily_limit, dose.daily_verdict, "mg/d"),
+            ("concentration ", dose.concentration, dose.concentration_limit, dose.concentration_verdict, "mg/mL"),
+        ):
+            if verdict is Verdict.EXCEEDS and value is not None and limit is not None:
+                amount = f"{dose.ingredient} {what}{decimal_text(value)} {unit}"
+                table = f"{decimal_text(limit)} {unit} of the guideline's informational table"
+                found.append(Reason(f"{beside}{amount} is above the {table}: a person looks at it"))
+            elif verdict is Verdict.CANNOT_BE_DETERMINED:
+                found.append(Reason(f"the {what or 'daily dose '}of {dose.ingredient} cannot be told from the order"))
+    return found
+
+
+def _doubt(assessed: Assessed) -> str:
+    if assessed.judged is None:
+        return ""
+    flags = {f"{flag.code.replace('_', ' ')} ({flag.subject})" for flag in assessed.judged.determination.flags}
+    return ", ".join(sorted(flags))[:300]
