@@ -78,9 +78,8 @@ class AdaptiveForms:
 def first_questionnaire(opened: Opened) -> Resource:
     """The contained questionnaire of the first call: without items, derived from the payer's."""
     source = opened.package.questionnaire
-    kept = {
-        key: source[key] for key in ("title", "name", "subjectType", "extension", "effectivePeriod") if key in source
-    }
+    names = ("title", "name", "subjectType", "extension", "effectivePeriod")
+    kept: Resource = {name: source[name] for name in names if name in source}
     return {
         "resourceType": "Questionnaire",
         "meta": {"profile": [f"{DTR}/dtr-questionnaire-adapt"]},

@@ -5,7 +5,7 @@ Nothing here completes a form or sends anything to the EHR: that is ``form_savin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ import msgspec
 
 from cds_service.fhir.concepts import dicts
 from cds_service.fhir.operation_outcome import operation_outcome
+from smart_app.chart_reads import at_once
 from smart_app.dtr.wire import intended_use_of
 from smart_app.ehr_client import EhrClient, Seen
 from smart_app.errors import Trouble
@@ -130,7 +131,7 @@ class CoverageForms:
             form = read_kept(blob) if kept.file.grown is None else read_form(kept.file.grown, package.value_sets)
             return Opened(work, chart, entry, package, form, kept.file, kept.version, payer)
         form = read_kept(blob)
-        file = self._begun(form, package, chart)
+        file = self._begun(form, package)
         opened = Opened(work, chart, entry, package, form, file, 0, payer)
         opened = self._filled(opened, ehr)
         return self.keep(launch, opened)
@@ -156,15 +157,14 @@ class CoverageForms:
         version = store.keep_form(opened.entry.number, opened.file, opened.version)
         return msgspec.structs.replace(opened, version=version)
 
-    def _begun(self, form: Form, package: PackageCopy, chart: ChartCopy) -> FormFile:
+    def _begun(self, form: Form, package: PackageCopy) -> FormFile:
         """Before the chart is asked: the draft that is resumed, else the payer's draft, else what the form says."""
         now = self.parts.now()
-        context = Context(now, launch_resources(chart))
         identifier = f"urn:uuid:{self.parts.new_id()}"
         intended = intended_use_of(package.draft or {}) or FormFile(as_of=now).intended_use
         if package.saved is not None:
             return _resumed(form, package, now, identifier, intended)
-        filling = start(form, context)
+        filling = start(form)
         if package.draft is not None:
             filling = _joined(filling, from_response(form, package.draft, auto=Origin.AUTO_SERVER))
         return FormFile(filling=filling, as_of=now, identifier=identifier, intended_use=intended)
@@ -186,16 +186,19 @@ class CoverageForms:
 _ISSUES = {"cql-population": "not-supported", "cql-flow": "not-supported", "value-set": "not-found"}
 
 
-def lookup_of(ehr: EhrClient) -> Callable[[str], Seen]:
-    """Runs the relative queries of a form against the EHR."""
+def lookup_of(ehr: EhrClient) -> Callable[[Sequence[str]], Mapping[str, Seen]]:
+    """Runs the relative queries of a form against the EHR: all that are wanted at one time at once."""
 
-    def look(query: str) -> Seen:
+    def ask(query: str) -> Seen:
         path, _, parameters = query.partition("?")
         if "/" in path and not parameters:
             return ehr.read(path)
         return ehr.search(path, parse_qsl(parameters, keep_blank_values=True))
 
-    return look
+    def asking(query: str) -> Callable[[], Seen]:
+        return lambda: ask(query)
+
+    return lambda queries: at_once({query: asking(query) for query in queries})
 
 
 def with_file(opened: Opened, **changes: Any) -> Opened:

@@ -195,7 +195,7 @@ def handed_off(launch: Launch, ehr: EhrClient, opened: Opened) -> Resource:
     return hand_off(opened.file.completed, [each for each in found if each], ehr.profile.iss)
 
 
-def signed_order(parts: FormParts, launch: Launch, ehr: EhrClient, opened: Opened) -> Signed:
+def signed_order(launch: Launch, ehr: EhrClient, opened: Opened) -> Signed:
     """The order that the draft has become, looked for in the chart now."""
     kinds = {name.partition("/")[0] for name in opened.work.wanted.orders if "/" in name} or set(ORDER_TYPES[:3])
     seen = ehr.search_many({kind: (kind, {"patient": launch.patient, "_count": "100"}) for kind in sorted(kinds)})

@@ -149,6 +149,12 @@ class FormStore:
         """Raises FormChanged when another request was quicker."""
         return self._store.keep_form(self._launch, f"form-{number}", _ENCODE(file), version)
 
+    def drop_forms(self) -> None:
+        """Begin anew: what was filled in for another choice is not taken over."""
+        work = self.work()
+        for entry in work.forms if work is not None else ():
+            self._store.drop_form(self._launch, f"form-{entry.number}")
+
     def keep_work(self, work: Work) -> None:
         """The last one wins: it says which forms there are, not what is in them."""
         self._put("work", work)

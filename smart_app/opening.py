@@ -23,6 +23,7 @@ from smart_app.dtr.context import (
     from_order,
     resolve,
 )
+from smart_app.dtr.drafts import draft_for, in_progress
 from smart_app.dtr.package import FormPackage, Packages
 from smart_app.dtr.package_request import package_request, self_contained
 from smart_app.dtr.payer_choice import payer_of
@@ -61,15 +62,21 @@ class Choice(msgspec.Struct, frozen=True):
     wanted: Wanted = Wanted()
 
 
-def open_launch(parts: FormParts, launch: Launch, ehr: EhrClient, picked: Wanted | None = None) -> Work | Choice:
-    """Read the chart, ask the payer, keep what came. Raises Trouble with its page, and Relaunch."""
+def open_launch(
+    parts: FormParts, launch: Launch, ehr: EhrClient, picked: Wanted | None = None, *, afresh: bool = True
+) -> Work | Choice:
+    """Read the chart, ask the payer, keep what came. Raises Trouble with its page, and Relaunch.
+
+    ``picked`` is what a person chose, over what the launch says. Not ``afresh``: what comes is added to the forms that
+    are open already.
+    """
     host = host_of(ehr.profile.iss)
     said = [from_fhir_context(_entries(launch), host), from_app_context(launch.app_context, host)]
     wanted = resolve([*([picked] if picked is not None else []), *said])
     first = first_round(launch, ehr, wanted)
     wanted = _completed(wanted, first, host)
     if not (wanted.orders or wanted.questionnaires or wanted.assertion or wanted.response):
-        drafts = _drafts(first.responses)
+        drafts = in_progress(first.responses)
         if len(drafts) != 1 or wanted.encounter:
             return _to_pick(launch, ehr, wanted, drafts)
         wanted = from_draft(drafts[0], host)
@@ -82,7 +89,7 @@ def open_launch(parts: FormParts, launch: Launch, ehr: EhrClient, picked: Wanted
             raise Trouble("coverage_missing")
         return Choice(coverages=usable, wanted=wanted)
     wanted = msgspec.structs.replace(wanted, coverage=f"Coverage/{coverage['id']}")
-    return _Opening(parts, launch, ehr, wanted, first, coverage).work()
+    return _Opening(parts, launch, ehr, wanted, first, coverage).work(afresh=afresh)
 
 
 class _Opening:
@@ -105,9 +112,9 @@ class _Opening:
         self.payer: PayerProfile = payer
         self.messages: list[tuple[str, str]] = []
 
-    def work(self) -> Work:
+    def work(self, *, afresh: bool) -> Work:
         """Ask, sort out what cannot be used, and keep everything."""
-        saved = _drafts(self.first.responses)
+        saved = in_progress(self.first.responses)
         known = self._known_before(saved)
         tasks: dict[str, Callable[[], Any]] = {
             "package": lambda: self._ask(known),
@@ -118,8 +125,13 @@ class _Opening:
         forms = self._usable(packages, saved) or ([] if known is None else [known[0]])
         store = FormStore(self.parts.store, self.launch.id)
         store.keep_chart(self._chart(seen))
-        entries = []
-        for number, form in enumerate(forms, 1):
+        before = store.work()
+        entries = list(before.forms) if before is not None and not afresh else []
+        if afresh:
+            store.drop_forms()
+        held = {each.canonical for each in entries}
+        forms = [form for form in forms if form.canonical not in held]
+        for number, form in enumerate(forms, len(entries) + 1):
             entries.append(self._entry(number, form))
             store.keep_package(
                 number,
@@ -128,7 +140,7 @@ class _Opening:
                     draft=form.draft,
                     value_sets=form.value_sets,
                     libraries=form.libraries,
-                    saved=_draft_for(form, saved, self.wanted),
+                    saved=draft_for(form.canonical, saved, self.wanted),
                 ),
             )
         work = self._described(tuple(entries))
@@ -265,44 +277,6 @@ def _completed(wanted: Wanted, first: FirstRound, host: str | None) -> Wanted:
         told = from_order(order, host)
         wanted = filled(wanted, msgspec.structs.replace(told, orders=wanted.orders))
     return wanted
-
-
-def _drafts(responses: Iterable[Resource]) -> list[Resource]:
-    """Those that can be gone on with; a completed one is never used again (AP-10)."""
-    return [each for each in responses if each.get("status") == "in-progress"]
-
-
-def _draft_for(form: FormPackage, drafts: Sequence[Resource], wanted: Wanted) -> Resource | None:
-    """The latest draft of this form about the same order, or about one that was not signed then."""
-    url = form.canonical.partition("|")[0]
-    found = [each for each in drafts if _canonical(each) == url and _about(each, wanted)]
-    named = [each for each in found if f"QuestionnaireResponse/{each.get('id')}" == wanted.response]
-    return max(named or found, key=lambda each: word(each.get("authored")), default=None)
-
-
-def _canonical(response: Resource) -> str:
-    """The questionnaire's address; of an adaptive one, that of the questionnaire inside or what it derives from."""
-    text = word(response.get("questionnaire"))
-    if not text.startswith("#"):
-        return text.partition("|")[0]
-    for inside in dicts(response.get("contained")):
-        if f"#{inside.get('id')}" == text:
-            derived = inside.get("derivedFrom")
-            origin = derived[0] if isinstance(derived, list) and derived else inside.get("url")
-            return word(origin).partition("|")[0]
-    return ""
-
-
-def _about(response: Resource, wanted: Wanted) -> bool:
-    theirs = {name.rpartition("/")[2] for name in from_draft(response, None).orders}
-    ours = {name.rpartition("/")[2] for name in wanted.orders}
-    return not theirs or not ours or bool(theirs & ours) or _unsigned(response)
-
-
-def _unsigned(response: Resource) -> bool:
-    """It names an order only by its draft's id, which nobody else can find again."""
-    links = [each.get("valueReference") for each in dicts(response.get("extension"))]
-    return any(isinstance(link, dict) and "identifier" in link and "reference" not in link for link in links)
 
 
 def _coverage(wanted: Wanted, coverages: Sequence[Resource], today: date) -> Resource | None:
