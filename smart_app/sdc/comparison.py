@@ -104,6 +104,7 @@ def _interval(text: str) -> Interval:
     parts = [int(part) for part in text.split("-")]
     if not 1 <= len(parts) <= 3 or len(text) not in {4, 7, 10}:
         raise ValueError("no date")
-    start = datetime(parts[0], *(parts[1:] or [1])[:1], *(parts[2:] or [1])[:1], tzinfo=UTC)
+    year, month, day = (*parts, 1, 1)[:3]
+    start = datetime(year, month, day, tzinfo=UTC)
     days = {1: 366 if calendar.isleap(start.year) else 365, 2: calendar.monthrange(start.year, start.month)[1], 3: 1}
     return start, start + timedelta(days=days[len(parts)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -35,13 +35,13 @@ class Found(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-Lookup = Callable[[str], Seen]
-"""Runs one relative FHIR query, ``Observation?code=...&subject=Patient/1`` or ``Patient/1``."""
+Lookup = Callable[[Sequence[str]], Mapping[str, Seen]]
+"""Runs relative FHIR queries, ``Observation?code=...&subject=Patient/1`` or ``Patient/1``, together; by query."""
 
 
-def nothing_known(query: str) -> Found:  # noqa: ARG001 - the shape of a look-up
+def nothing_known(queries: Sequence[str]) -> Mapping[str, Seen]:
     """The look-up of somebody without an EHR: everything is absent."""
-    return Found("absent")
+    return dict.fromkeys(queries, Found("absent"))
 
 
 class Context(msgspec.Struct, frozen=True):

@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from fhirpathpy.engine.nodes import ResourceNode
 
 from smart_app.sdc import expressions, keys
 from smart_app.sdc.comparison import equal, order
 from smart_app.sdc.context import Context, Found, Resource
 from smart_app.sdc.expressions import FHIRPATH, QUERY, Trouble, Troubled
 from smart_app.sdc.fhirpath_functions import bare
+from smart_app.sdc.fhirpath_library import Node, node
 from smart_app.sdc.filling import Filling
 from smart_app.sdc.places import Place, nearest, places
 from smart_app.sdc.shapes import EnableWhen, Expression, Form, Fragment, Item, Notice
@@ -84,13 +84,14 @@ class Look:
         try:
             if expression.language == QUERY:
                 return self._asked(expression, key)
-            if expression.language != FHIRPATH:
-                found = expressions.trouble(expression)
-                raise Troubled(found or Trouble("language", "its language is not one that this app knows"))
-            return self._run(expression.text, key)
+            if expression.language == FHIRPATH:
+                return self._run(expression.text, key)
+            trouble = expressions.trouble(expression)
         except Troubled as troubled:
-            self.fail(expression, troubled.trouble.code, troubled.trouble.text)
-            return None
+            trouble = troubled.trouble
+        if trouble is not None:
+            self.fail(expression, trouble.code, trouble.text)
+        return None
 
     def fail(self, expression: Expression, code: str, text: str) -> None:
         """Notes that an expression has no result."""
@@ -114,26 +115,26 @@ class Look:
     def _items_at(self, key: str) -> Nodes:
         found = self._tree.found.get(key)
         if found is not None:
-            return [ResourceNode.create_node(found, "QuestionnaireResponse.item")]
+            return [node(found, "QuestionnaireResponse.item")]
         rows = [
             made
             for place, made in self._tree.found.items()
             if place.startswith(f"{key}[") and "/" not in place[len(key) :]
         ]
-        return [ResourceNode.create_node(made, "QuestionnaireResponse.item") for made in rows]
+        return [node(made, "QuestionnaireResponse.item") for made in rows]
 
     # -------------------------------------------------------------- names
 
     def _named(self, name: str, key: str) -> Nodes:
         if name in {"resource", "rootResource"}:
-            return [ResourceNode.create_node(self._response, "QuestionnaireResponse")]
+            return [node(self._response, "QuestionnaireResponse")]
         if name == "context":
             return self._focus(key)
         if name == "questionnaire":
-            return [ResourceNode.create_node(self.form.raw, "Questionnaire")]
+            return [node(self.form.raw, "Questionnaire")]
         if name == "qitem":
             item = self.form.by_link.get(keys.link_id(key)) if key else None
-            return [ResourceNode.create_node(item.raw, "Questionnaire.item")] if item else []
+            return [node(item.raw, "Questionnaire.item")] if item else []
         if name in _CONSTANTS:
             return [_CONSTANTS[name]]
         return self._of_scope(name, key)
@@ -193,14 +194,14 @@ class Look:
     def unbundled(self, nodes: Nodes) -> Nodes:
         """Resources instead of the Bundle around them."""
         found: Nodes = []
-        for node in nodes:
-            data = bare(node)
+        for one in nodes:
+            data = bare(one)
             if not isinstance(data, Mapping) or data.get("resourceType") != "Bundle":
-                found.append(node)
+                found.append(one)
                 continue
             for number, entry in enumerate(data.get("entry") or ()):
-                name = f"{node.propName}.entry[{number}].resource" if isinstance(node, ResourceNode) else None
-                found.append(ResourceNode.create_node(entry["resource"], None, propName=name))
+                name = f"{one.propName}.entry[{number}].resource" if isinstance(one, Node) else None
+                found.append(node(entry["resource"], None, propName=name))
         return found
 
     # -------------------------------------------------------------- the EHR
@@ -210,7 +211,7 @@ class Look:
         if name not in self._wrapped:
             self._sources.append(resource)
             mark = f"@{len(self._sources) - 1}"
-            self._wrapped[name] = [ResourceNode.create_node(resource, resource.get("resourceType"), propName=mark)]
+            self._wrapped[name] = [node(resource, resource.get("resourceType"), propName=mark)]
         return self._wrapped[name]
 
     def _asked(self, expression: Expression, key: str) -> Nodes:
@@ -233,12 +234,12 @@ class Look:
         return self._resource(query, _bundle(found))
 
     def _query(self, expression: Expression, key: str) -> str | None:
-        """The query with its expressions put in; None where one of them is empty, or it is no relative query (SD-04)."""
+        """The query with its expressions put in; None where one of them is empty (SD-04)."""
         first, *rest = expression.text.split("{{")
         made = [first]
         for piece in rest:
             text, _, after = piece.partition("}}")
-            values = [_as_text(bare(node)) for node in self._run(text, key)]
+            values = [_as_text(bare(one)) for one in self._run(text, key)]
             if not values:
                 return None
             made += [",".join(quote(value, safe="") for value in values), after]
@@ -250,8 +251,8 @@ class Look:
     def sources(self, nodes: Nodes) -> list[Resource]:
         """The resources that these results were read from, as far as that is known; each once."""
         found: dict[int, Resource] = {}
-        for node in nodes:
-            name = node.propName if isinstance(node, ResourceNode) else None
+        for one in nodes:
+            name = one.propName if isinstance(one, Node) else None
             match = _SOURCE.match(name) if name else None
             if match is None:
                 continue

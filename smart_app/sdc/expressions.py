@@ -7,23 +7,16 @@ names nobody defined and ignores what follows an expression. Here the day is pas
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
-from antlr4 import CommonTokenStream, InputStream, ParseTreeWalker, Token
-from antlr4.error.ErrorListener import ErrorListener
-from fhirpathpy.engine import do_eval
-from fhirpathpy.engine.invocations import invocation_registry
-from fhirpathpy.engine.nodes import ResourceNode, TypeInfo
-from fhirpathpy.models import models
-from fhirpathpy.parser.ASTPathListener import ASTPathListener
-from fhirpathpy.parser.generated.FHIRPathLexer import FHIRPathLexer
-from fhirpathpy.parser.generated.FHIRPathParser import FHIRPathParser
 
 from smart_app.sdc.fhirpath_functions import TABLE, Refused
+from smart_app.sdc.fhirpath_library import MODEL, REGISTRY, Node, NotAnExpression, evaluate, parsed
 from smart_app.sdc.shapes import Expression, Use
 
 FHIRPATH = "text/fhirpath"
@@ -34,9 +27,7 @@ MAX_SECONDS = 2.0
 MAX_STEPS = 400_000
 
 _CQL = ("text/cql", "application/elm")
-_MODEL = models["r4"]
-TypeInfo.model = _MODEL  # the library sets it only on the way through some functions
-_MISSING = frozenset({"conformsTo", "resolve", "htmlChecks", "subsumes", "subsumedBy", "elementDefinition", "slice"})
+_WORD = re.compile(r"[A-Za-z]{1,30}")
 _NO_NAMES = frozenset({"factory", "terminologies"})
 
 
@@ -61,11 +52,6 @@ class Program(msgspec.Struct, frozen=True):
 
     tree: Any
     names: frozenset[str]
-
-
-class _Loud(ErrorListener):  # type: ignore[misc] # the library has no types
-    def syntaxError(self, *_: Any) -> None:  # noqa: N802 - the library's name
-        raise Troubled(Trouble("syntax", "it is not valid FHIRPath"))
 
 
 def trouble(expression: Expression) -> Trouble | None:
@@ -99,32 +85,18 @@ def compiled(text: str) -> Program:
     if len(text) > MAX_CHARACTERS:
         raise Troubled(Trouble("limit", f"it is longer than {MAX_CHARACTERS} characters"))
     try:
-        tree = _parsed(text)
-        names = frozenset(_names(tree))
-        missing = sorted(set(_functions(tree)) & _MISSING) or sorted(names & _NO_NAMES)
+        tree = parsed(text)
+    except NotAnExpression as error:
+        raise Troubled(Trouble("syntax", str(error))) from None
     except RecursionError:
         raise Troubled(Trouble("limit", "it is nested too deep")) from None
-    if missing:
-        raise Troubled(Trouble("unsupported", f"it uses {missing[0]}, which this app does not have"))
-    unknown = sorted(set(_functions(tree)) - set(TABLE) - set(invocation_registry))
+    names = frozenset(_names(tree))
+    unknown = (set(_functions(tree)) - set(TABLE) - set(REGISTRY)) | (names & _NO_NAMES)
     if unknown:
-        raise Troubled(Trouble("unsupported", "it uses a function that this app does not have"))
+        name = min(unknown)
+        what = name if _WORD.fullmatch(name) else "a function"
+        raise Troubled(Trouble("unsupported", f"it uses {what}, which this app does not have"))
     return Program(tree, names)
-
-
-def _parsed(text: str) -> Any:
-    lexer = FHIRPathLexer(InputStream(text))
-    lexer.removeErrorListeners()
-    lexer.addErrorListener(_Loud())
-    parser = FHIRPathParser(CommonTokenStream(lexer))
-    parser.removeErrorListeners()
-    parser.addErrorListener(_Loud())
-    listener = ASTPathListener()
-    tree = parser.expression()
-    if parser.getCurrentToken().type != Token.EOF:
-        raise Troubled(Trouble("syntax", "something follows the expression"))
-    ParseTreeWalker().walk(listener, tree)
-    return listener.parentStack[0]["children"][0]
 
 
 def _nodes(tree: Any) -> Iterator[Mapping[str, Any]]:
@@ -208,12 +180,12 @@ def run(
     members = {
         "dataRoot": focus,
         "vars": names,
-        "model": _MODEL,
+        "model": MODEL,
         "userInvocationTable": TABLE,
         "surroundings": surroundings,
     }
     try:
-        result = do_eval(_Run(members, clock), focus, program.tree)
+        result = evaluate(_Run(members, clock), focus, program.tree)
     except Troubled:
         raise
     except Refused as refused:
@@ -228,4 +200,4 @@ def run(
 
 def _only_extension(node: Any) -> bool:
     """The library lists the extensions of a primitive as if they were a second value of it."""
-    return isinstance(node, ResourceNode) and isinstance(node.data, dict) and set(node.data) == {"extension"}
+    return isinstance(node, Node) and isinstance(node.data, dict) and set(node.data) == {"extension"}

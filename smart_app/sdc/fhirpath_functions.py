@@ -11,11 +11,18 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any, Protocol
 
-from fhirpathpy.engine.invocations import invocation_registry
-from fhirpathpy.engine.nodes import FP_DateTime, FP_Quantity, FP_Time, FP_TimeBase, ResourceNode
-
 from smart_app.sdc import patterns
 from smart_app.sdc.amounts import Measure, as_decimal, compared, converted_value, measure, measure_of, unit_code
+from smart_app.sdc.fhirpath_library import (
+    REGISTRY,
+    Node,
+    QuantityValue,
+    TimePoint,
+    clock_time,
+    date_time,
+    node,
+    quantity,
+)
 
 Nodes = list[Any]
 Ctx = Mapping[str, Any]
@@ -39,38 +46,43 @@ class Surroundings(Protocol):
         """Whether a Coding or code is in a value set; None where that value set is not known."""
 
 
-def bare(node: Any) -> Any:
+def bare(one: Any) -> Any:
     """The data of a node."""
-    return node.data if isinstance(node, ResourceNode) else node
+    return one.data if isinstance(one, Node) else one
 
 
-_TIMES = {"date": FP_DateTime, "dateTime": FP_DateTime, "instant": FP_DateTime, "time": FP_Time}
+_TIMES = {"date": date_time, "dateTime": date_time, "instant": date_time, "time": clock_time}
 
 
-def term(node: Any) -> Any:
+def term(one: Any) -> Any:
     """A node as what it is compared as: a measure, a point in time, or its data."""
-    data = bare(node)
-    if isinstance(data, FP_Quantity):
+    data = bare(one)
+    if isinstance(data, QuantityValue):
         return measure(data.value, data.unit)
     if isinstance(data, Mapping) and "value" in data and ("unit" in data or "code" in data):
         return measure_of(data)
-    if isinstance(node, ResourceNode) and isinstance(data, str) and node.path in _TIMES:
-        return _TIMES[node.path](data) or data
+    if isinstance(one, Node) and isinstance(data, str) and one.path in _TIMES:
+        return _TIMES[one.path](data) or data
     return Decimal(str(data)) if isinstance(data, float) else data
 
 
 def _pair(left: Any, right: Any) -> tuple[Any, Any]:
     """Two terms of one kind where that is possible: a text beside a time, a number beside a measure."""
     one, other = term(left), term(right)
-    if isinstance(one, FP_TimeBase) and isinstance(other, str):
-        other = type(one)(other) or other
-    elif isinstance(other, FP_TimeBase) and isinstance(one, str):
-        one = type(other)(one) or one
+    if isinstance(one, TimePoint) and isinstance(other, str):
+        other = _point(one, other)
+    elif isinstance(other, TimePoint) and isinstance(one, str):
+        one = _point(other, one)
     elif isinstance(one, Measure) and not isinstance(other, Measure):
         other = measure(other, "1") or other
     elif isinstance(other, Measure) and not isinstance(one, Measure):
         one = measure(one, "1") or one
     return one, other
+
+
+def _point(like: TimePoint, text: str) -> Any:
+    make: Callable[[str], Any] = type(like)
+    return make(text) or text
 
 
 def _is_number(value: Any) -> bool:
@@ -83,8 +95,9 @@ def _same(left: Any, right: Any) -> bool | None:
     if isinstance(one, Measure) and isinstance(other, Measure):
         order = compared(one, other)
         return None if order is None else order == 0
-    if isinstance(one, FP_TimeBase) and isinstance(other, FP_TimeBase):
-        return one.equals(other)  # type: ignore[no-any-return]
+    if isinstance(one, TimePoint) and isinstance(other, TimePoint):
+        same: bool | None = _told(one.equals, other)
+        return same
     if isinstance(one, bool) != isinstance(other, bool):
         return False
     return bool(one == other)
@@ -106,7 +119,7 @@ def unequal(ctx: Ctx, left: Nodes, right: Nodes) -> Any:
     return found if found == [] else not found
 
 
-_library_equivalent = invocation_registry["~"]["fn"]
+_library_equivalent = REGISTRY["~"]["fn"]
 
 
 def equivalent(ctx: Ctx, left: Nodes, right: Nodes) -> Any:
@@ -128,6 +141,11 @@ def not_equivalent(ctx: Ctx, left: Nodes, right: Nodes) -> Any:
     return not (found is True or found == [True])
 
 
+def _told(ask: Callable[[Any], Any], other: Any) -> Any:
+    """The library's answer about two points in time; it raises where their kinds differ."""
+    return ask(other)
+
+
 def _ordering(holds: Callable[[int], bool]) -> Callable[[Ctx, Nodes, Nodes], Any]:
     def compare(_: Ctx, left: Nodes, right: Nodes) -> Any:
         if len(left) != 1 or len(right) != 1:
@@ -141,15 +159,16 @@ def _ordering(holds: Callable[[int], bool]) -> Callable[[Ctx, Nodes, Nodes], Any
 def _order(one: Any, other: Any) -> int | None:
     if isinstance(one, Measure) and isinstance(other, Measure):
         return compared(one, other)
-    if isinstance(one, FP_TimeBase) and isinstance(other, FP_TimeBase):
-        return one.compare(other)  # type: ignore[no-any-return]
+    if isinstance(one, TimePoint) and isinstance(other, TimePoint):
+        found: int | None = _told(one.compare, other)
+        return found
     comparable = (_is_number(one) and _is_number(other)) or (isinstance(one, str) and isinstance(other, str))
     if not comparable:
         raise TypeError("values of two kinds")
-    return (one > other) - (one < other)
+    return int(one > other) - int(one < other)
 
 
-_library_plus, _library_minus = invocation_registry["+"]["fn"], invocation_registry["-"]["fn"]
+_library_plus, _library_minus = REGISTRY["+"]["fn"], REGISTRY["-"]["fn"]
 
 
 def plus(ctx: Ctx, left: Nodes, right: Nodes) -> Any:
@@ -164,7 +183,7 @@ def minus(ctx: Ctx, left: Nodes, right: Nodes) -> Any:
 
 def _timed(nodes: Nodes) -> Nodes:
     """Texts of a date's type as points in time: the library's own conversion stumbles over plain objects."""
-    return [found if isinstance(found := term(one), FP_TimeBase) else bare(one) for one in nodes]
+    return [found if isinstance(found := term(one), TimePoint) else bare(one) for one in nodes]
 
 
 def _sum(left: Nodes, right: Nodes, sign: int) -> Nodes:
@@ -179,8 +198,8 @@ def _sum(left: Nodes, right: Nodes, sign: int) -> Nodes:
     return [_quantity(one.value + sign * added, one.unit)]
 
 
-def _quantity(value: Fraction, unit: str) -> FP_Quantity:
-    return FP_Quantity(as_decimal(value), f"'{unit}'")
+def _quantity(value: Fraction, unit: str) -> Any:
+    return quantity(as_decimal(value), f"'{unit}'")
 
 
 def times(_: Ctx, left: Nodes, right: Nodes) -> Any:
@@ -261,10 +280,10 @@ def where(ctx: Any, data: Nodes, test: Callable[[Any], Nodes]) -> Nodes:
 def sort(_: Ctx, data: Nodes, key: Callable[[Any], Nodes] | None = None) -> Nodes:
     """``sort([key])``, ascending; elements without key come first."""
 
-    def place(node: Any) -> tuple[int, Any]:
-        found = key(node) if key else [node]
+    def place(one: Any) -> tuple[int, Any]:
+        found = key(one) if key else [one]
         value = term(found[0]) if found else None
-        if isinstance(value, FP_TimeBase):
+        if isinstance(value, TimePoint):
             value = str(value)
         elif isinstance(value, Measure):
             raise Refused("quantities are not sorted here")
@@ -281,17 +300,17 @@ def define_variable(ctx: Any, data: Nodes, name: Any, value: Callable[[Any], Nod
 
 def today(ctx: Ctx, _: Nodes) -> Any:
     """``today()``."""
-    return FP_DateTime(ctx["surroundings"].now[:10])
+    return date_time(ctx["surroundings"].now[:10])
 
 
 def now(ctx: Ctx, _: Nodes) -> Any:
     """``now()``."""
-    return FP_DateTime(ctx["surroundings"].now)
+    return date_time(ctx["surroundings"].now)
 
 
 def time_of_day(ctx: Ctx, _: Nodes) -> Any:
     """``timeOfDay()``."""
-    return FP_Time(ctx["surroundings"].now[11:19])
+    return clock_time(ctx["surroundings"].now[11:19])
 
 
 def weight(ctx: Ctx, data: Nodes) -> Nodes:
@@ -356,7 +375,7 @@ def answers(_: Ctx, data: Nodes) -> Nodes:
         item = bare(one)
         if not isinstance(item, Mapping):
             continue
-        own = [ResourceNode.create_node(each, "QuestionnaireResponse.item.answer") for each in item.get("answer") or ()]
+        own = [node(each, "QuestionnaireResponse.item.answer") for each in item.get("answer") or ()]
         below = [
             *(item.get("item") or ()),
             *(inner for each in item.get("answer") or () for inner in each.get("item") or ()),
@@ -421,9 +440,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "answers": {"fn": answers},
 }
 _MACROS = {
-    name: entry
-    for name, entry in invocation_registry.items()
-    if any("Expr" in types for types in entry.get("arity", {}).values())
+    name: entry for name, entry in REGISTRY.items() if any("Expr" in types for types in entry.get("arity", {}).values())
 }
 TABLE: dict[str, dict[str, Any]] = {
     **{name: _restoring(entry) for name, entry in _MACROS.items()},

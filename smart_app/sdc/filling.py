@@ -170,9 +170,26 @@ def mark_overridden(filling: Filling, key: str, found: Sequence[Answer]) -> Fill
 
 
 def add_row(form: Form, filling: Filling, key: str) -> Filling:
-    """One more row of the group at ``key`` (without row number). Raises UnknownKey."""
+    """One more row of the group at ``key`` (without row number), with its first values. Raises UnknownKey."""
     item = _rows_of(form, key)
-    return msgspec.structs.replace(filling, rows={**filling.rows, key: filling.row_count(key, item) + 1})
+    count = filling.row_count(key, item) + 1
+    states = dict(filling.states)
+    states.update(initial_states(item.items, keys.row(key, count)))
+    return msgspec.structs.replace(filling, rows={**filling.rows, key: count}, states=states)
+
+
+def initial_states(items: Sequence[Item], above: str) -> dict[str, AnswerState]:
+    """The first values that the form itself gives to items below ``above``, by key: they are the payer's."""
+    found: dict[str, AnswerState] = {}
+    for item in items:
+        key = keys.below(above, item.link_id)
+        chosen = tuple(option.value for option in item.choices.options if option.initially)
+        values = (item.sources.initial or chosen) if item.is_question else ()
+        if values:
+            answers = tuple(Answer(value, Origin.AUTO_SERVER) for value in (values if item.repeats else values[:1]))
+            found[key] = AnswerState(answers, asked=True)
+        found.update(initial_states(item.items, keys.row(key, 1) if keys.has_rows(item) else key))
+    return found
 
 
 def remove_row(form: Form, filling: Filling, key: str, number: int) -> Filling:

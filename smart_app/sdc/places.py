@@ -39,10 +39,7 @@ def holders(key: str, item: Item, filling: Filling) -> tuple[str, ...]:
     """The keys that children of ``key`` stand below: itself, or each of its rows."""
     if not keys.has_rows(item):
         return (key,)
-    if item.is_row_group:
-        count = filling.row_count(key, item)
-    else:
-        count = max(len(filling.state(key).answers), 1)
+    count = filling.row_count(key, item) if item.is_row_group else max(len(filling.state(key).answers), 1)
     return tuple(keys.row(key, number) for number in range(1, min(count, MAX_PLACES) + 1))
 
 

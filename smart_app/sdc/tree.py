@@ -12,14 +12,20 @@ from smart_app.sdc.shapes import Form, Item, ItemType
 
 Written = Callable[[Answer], dict[str, Any]]
 Kept = Callable[[str], bool]
+Beside = Callable[[str], list[dict[str, Any]]]
 
 
 class Tree:
     """The items, and where each key stands among them (``found`` by key: one response item, or one row of it)."""
 
-    def __init__(self, form: Form, filling: Filling, keep: Kept, write: Written) -> None:
-        """``keep`` says which keys are in it; ``write`` makes the ``answer`` element of one answer."""
-        self._filling, self._keep, self._write = filling, keep, write
+    def __init__(
+        self, form: Form, filling: Filling, keep: Kept, write: Written, beside: Beside = lambda _key: []
+    ) -> None:
+        """``keep`` says which keys are in it; ``write`` makes the ``answer`` element of one answer.
+
+        ``beside`` gives further extensions of the item at a key.
+        """
+        self._filling, self._keep, self._write, self._beside = filling, keep, write, beside
         self.found: dict[str, dict[str, Any]] = {}
         self.items = self._items(form.items, "")
 
@@ -49,7 +55,7 @@ class Tree:
                 answers[number]["item"] = inner
             elif inner:
                 answers.append({"item": inner})
-        extension = self._filling.extensions.get(key)
+        extension = [*self._filling.extensions.get(key, ()), *self._beside(key)]
         if not answers and not extension:
             return []
         return [self._one(item, key, extension, {"answer": answers} if answers else {})]
