@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from flask import Flask, Response, abort, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from sandbox_ehr import acting, fhir_metadata, form_view, launching, order_entry
+from sandbox_ehr import acting, fhir_metadata, form_view, launching, order_entry, payer_system
 from sandbox_ehr.cds_client import CdsClient
 from sandbox_ehr.fhir_api import outcome
-from sandbox_ehr.keys import load_or_make, public_set
+from sandbox_ehr.keys import Keys, load_or_make, public_set
 from sandbox_ehr.order_words import day_words, dosage_of, name_of, unit_words
 from sandbox_ehr.ordering import Ordering
 from sandbox_ehr.patients import samples, staff
+from sandbox_ehr.payer_access import CLIENT_ID, Door
+from sandbox_ehr.payer_faults import Faults
+from sandbox_ehr.payer_inbox import PayerInbox
 from sandbox_ehr.smart import endpoints
 from sandbox_ehr.smart.apps import App, Apps
+from sandbox_ehr.smart.assertions import Assertions
+from sandbox_ehr.smart.client_keys import Client, ClientKeys
 from sandbox_ehr.smart.memory import OAuthMemory
 from sandbox_ehr.smart.server import smart_server
 from sandbox_ehr.store import Store
@@ -59,7 +65,7 @@ def create_app(settings: Settings, now: Callable[[], datetime], new_id: Callable
         new_id=new_id,
         alive=lambda grant: memory.grant(grant, now().timestamp()) is not None,
     )
-    client = CdsClient(
+    cds = CdsClient(
         settings.cds_url, audience=settings.cds_base, issuer=settings.base_url, keys=keys, now=now, new_id=new_id
     )
     patients = samples(app.config["AS_OF"])
@@ -71,12 +77,11 @@ def create_app(settings: Settings, now: Callable[[], datetime], new_id: Callable
         now=now,
         new_id=new_id,
         app_origins=apps.origins(),
-        ordering=Ordering(
-            store=store, client=client, tokens=tokens, base_url=settings.base_url, now=now, new_id=new_id
-        ),
+        ordering=Ordering(store=store, client=cds, tokens=tokens, base_url=settings.base_url, now=now, new_id=new_id),
     )
     load_samples(store, app.config["AS_OF"])
-    for part in (fhir_metadata, endpoints, acting, order_entry, form_view, launching):
+    app.extensions.update(_payer(settings, keys, memory, now, new_id))
+    for part in (fhir_metadata, endpoints, acting, order_entry, form_view, launching, payer_system):
         app.register_blueprint(part.blueprint)
     app.add_url_rule("/livez", view_func=lambda: jsonify(status="ok"), endpoint="livez")
     app.add_url_rule("/jwks.json", view_func=lambda: jsonify(public_set(keys)), endpoint="jwks")
@@ -84,6 +89,28 @@ def create_app(settings: Settings, now: Callable[[], datetime], new_id: Callable
     app.before_request(_own_origin_only)
     app.after_request(_headers)
     return app
+
+
+def _payer(
+    settings: Settings, keys: Keys, memory: OAuthMemory, now: Callable[[], datetime], new_id: Callable[[], str]
+) -> dict[str, Any]:
+    """The payer's FHIR endpoint: its store, its door, its behaviour."""
+    base = f"{settings.base_url}{payer_system.BASE}"
+    client = Client(client_id=CLIENT_ID, jwks_url=settings.payer_jwks_url) if settings.payer_jwks_url else None
+    assertions = Assertions(f"{base}/oauth/token", ClientKeys(now), memory, now)
+    return {
+        "payer_inbox": PayerInbox(settings.var / "payer.sqlite", new_id),
+        "payer_faults": Faults(),
+        "payer_tests": settings.faults,
+        "payer_door": Door(
+            base=base,
+            key=keys.access,
+            client=client,
+            open=settings.open_payer_endpoint,
+            assertions=assertions,
+            now=now,
+        ),
+    }
 
 
 def load_samples(store: Store, as_of: date) -> None:
@@ -100,7 +127,7 @@ _SORRY = {
 
 def _error_page(error: HTTPException) -> tuple[str, int] | Response:
     status = error.code or 500
-    if request.path.startswith("/fhir"):
+    if request.path.startswith(("/fhir", payer_system.BASE)):
         return outcome(status, "not-found" if status == 404 else "processing", error.name)
     heading, words = _SORRY.get(status, ("That did not work", "The sandbox could not do this. Please go back."))
     return render_template("error.html", heading=heading, words=words), status

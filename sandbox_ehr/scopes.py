@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-_SCOPE = re.compile(r"(?P<level>patient|user)/(?P<type>\*|[A-Z][A-Za-z]+)\.(?P<rights>read|write|\*|c?r?u?d?s?)")
+_SCOPE = re.compile(r"(?P<level>patient|user|system)/(?P<type>\*|[A-Z][A-Za-z]+)\.(?P<rights>read|write|\*|c?r?u?d?s?)")
 _VERSION_1 = {"read": "rs", "write": "cud", "*": "cruds"}
 _LETTERS = "cruds"
 # Scopes that open no resource: launch context, identity, refresh.
@@ -27,7 +27,7 @@ LENT = " ".join(f"patient/{kind}.rs" for kind in LENT_TYPES)
 class Scope(msgspec.Struct, frozen=True):
     """One resource scope, SMART v1 or v2: ``rights`` are letters of "cruds"; ``word`` is the v1 word, or ""."""
 
-    level: str  # patient | user
+    level: str  # patient | user | system
     type: str
     rights: str
     word: str = ""

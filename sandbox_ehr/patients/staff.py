@@ -21,7 +21,8 @@ class Member(msgspec.Struct, frozen=True):
     family: str
     title: str
     suffix: str
-    npi: str  # made up, with a right check digit
+    npi: str  # made up, with a right check digit; "" for who orders nothing
+    degree: tuple[str, str]  # code and words of HL7 table 0360
     role: str  # code of the HL7 practitioner-role system
     role_words: str
     signs: bool
@@ -35,10 +36,15 @@ class Member(msgspec.Struct, frozen=True):
 STAFF = {
     one.id: one
     for one in (
-        Member(PRACTITIONER, "Alex", "Sample", "Dr.", "", "1999999984", "doctor", "Prescriber", signs=True),
-        Member(NURSE, "Robin", "Example", "", "RN", "1999999992", "nurse", "Nurse", signs=False),
+        Member(
+            PRACTITIONER, "Alex", "Sample", "Dr.", "", "1999999984", ("MD", "Doctor of Medicine"), "doctor",
+            "Prescriber", signs=True,
+        ),
+        Member(
+            NURSE, "Robin", "Example", "", "RN", "", ("RN", "Registered Nurse"), "nurse", "Nurse", signs=False,
+        ),
     )
-}
+}  # fmt: skip
 
 
 def staff() -> tuple[Resource, ...]:
@@ -64,8 +70,9 @@ def _member(member: Member) -> tuple[Resource, Resource]:
         "resourceType": "Practitioner",
         "id": member.id,
         "active": True,
-        "identifier": [{"system": NPI, "value": member.npi}],
+        **({"identifier": [{"system": NPI, "value": member.npi}]} if member.npi else {}),
         "name": [name],
+        "qualification": [{"code": concept(f"{TERMINOLOGY}v2-0360", *member.degree)}],
     }
     role = {
         "resourceType": "PractitionerRole",
