@@ -277,6 +277,14 @@ def where(ctx: Any, data: Nodes, test: Callable[[Any], Nodes]) -> Nodes:
     return kept
 
 
+WHERE_LINK = "whereLinkIs"
+
+
+def where_link(_: Ctx, data: Nodes, link_id: Any) -> Nodes:
+    """``where(linkId = link_id)``."""
+    return [one for one in data if isinstance(item := bare(one), Mapping) and item.get("linkId") == link_id]
+
+
 def sort(_: Ctx, data: Nodes, key: Callable[[Any], Nodes] | None = None) -> Nodes:
     """``sort([key])``, ascending; elements without key come first."""
 
@@ -422,6 +430,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "/": _operator(divided),
     "round": {"fn": rounded, "arity": {0: [], 1: ["Number"]}},
     "toQuantity": {"fn": to_quantity, "arity": {0: [], 1: ["String"]}},
+    WHERE_LINK: {"fn": where_link, "arity": {1: ["String"]}},
     "where": {"fn": where, "arity": _EXPR},
     "sort": {"fn": sort, "arity": {0: [], 1: ["Expr"]}},
     "defineVariable": {"fn": define_variable, "arity": {1: ["String"], 2: ["String", "Expr"]}},
