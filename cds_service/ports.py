@@ -10,6 +10,7 @@ import msgspec
 
 from cds_service.clients import ClientProfile
 from cds_service.domain.authorization import Authorization as Authorization  # noqa: PLC0414 - re-export for the adapters
+from cds_service.domain.documentation import FormError as FormError  # noqa: PLC0414 - re-export for the adapters
 from cds_service.domain.feedback import FeedbackEntry as FeedbackEntry  # noqa: PLC0414 - re-export for the adapters
 
 
@@ -143,6 +144,10 @@ class Store(Protocol):
         """
         ...
 
+    def announced(self, keys: Sequence[str], but_for: Sequence[str] = ()) -> frozenset[str]:
+        """Those keys of which a card "renew" was sent; ``but_for``: other cards (uuids) than these."""
+        ...
+
     def save_feedback(self, client: str, service: str, entries: Sequence[FeedbackEntry], received: datetime) -> int:
         """Keep feedback; the number of entries whose card is known."""
         ...
@@ -196,16 +201,6 @@ class FormCall(msgspec.Struct, frozen=True, kw_only=True):
     questionnaires: int = 0
     items: int = 0  # questions sent
     outcome: str = ""  # a word of a closed list
-
-
-class FormError(msgspec.Struct, frozen=True):
-    """What an app said is wrong with a form of ours (PS-26)."""
-
-    questionnaire: str  # canonical|version
-    severity: str
-    code: str
-    expression: str
-    diagnostics: str
 
 
 class FormStore(Protocol):

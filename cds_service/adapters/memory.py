@@ -94,6 +94,12 @@ class MemoryStore(MemoryForms):
                 and min(kept.entry.when, kept.received) >= since
             )
 
+    def announced(self, keys: Sequence[str], but_for: Sequence[str] = ()) -> frozenset[str]:
+        """See ``ports.Store``."""
+        with self._lock:
+            sent = [card for invocation in self._invocations for card in invocation.cards]
+            return frozenset(key for uuid, _, key in sent if key in keys and uuid not in but_for)
+
     def save_feedback(self, client: str, service: str, entries: Sequence[FeedbackEntry], received: datetime) -> int:
         """See ``ports.Store``."""
         del service

@@ -227,6 +227,7 @@ VALUES: Mapping[str, Builder] = {
     "redirect": _redirect,
     "medicare": _medicare,
     "authorized": _authorized,
+    "ending": _authorized,
     "pending": _pending,
     "technical": _technical_read,
     "cannot-tell": _cannot_tell,

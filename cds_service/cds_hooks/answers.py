@@ -30,6 +30,7 @@ class Situation(Enum):
     REDIRECT = "redirect"
     MEDICARE = "medicare"
     AUTHORIZED = "authorized"
+    ENDING = "ending"  # authorized, and soon no longer
     PENDING = "pending"
     TECHNICAL = "technical"
     CANNOT_TELL = "cannot-tell"
@@ -38,6 +39,9 @@ class Situation(Enum):
     MISSING_FACTS = "missing-facts"
     RATIONALE = "rationale"  # not met or above the table, and no rationale on file
     REVIEWER = "reviewer"  # complete; a person decides
+
+
+GRANTED = frozenset({Situation.AUTHORIZED, Situation.ENDING})
 
 
 class OrderAnswer(msgspec.Struct, frozen=True):
@@ -88,7 +92,7 @@ def answer(standing: Standing, version: str) -> OrderAnswer:
     """The answer for one order, ``version`` "2.0" or "2.2" (``coverage_usable`` was asked before)."""
     place = next(situation for fits, situation in ROWS if fits(standing))
     determination, on_file = standing.determination, standing.on_file
-    used = {Situation.AUTHORIZED: on_file.granted, Situation.PENDING: on_file.pending}.get(place)
+    used = on_file.granted if place in GRANTED else on_file.pending if place is Situation.PENDING else None
     said = values.VALUES[place.value](standing.rules, determination, used, version)
     return OrderAnswer(determination.order, place, said, determination, used)
 
@@ -125,6 +129,10 @@ def _medicare(standing: Standing) -> bool:
 
 def _authorized(standing: Standing) -> bool:
     return standing.on_file.granted is not None
+
+
+def _ending(standing: Standing) -> bool:
+    return standing.on_file.granted is not None and standing.on_file.ending
 
 
 def _pending(standing: Standing) -> bool:
@@ -176,6 +184,7 @@ ROWS: tuple[tuple[Callable[[Standing], bool], Situation], ...] = (
     (_inactive, Situation.INACTIVE),
     (_redirect, Situation.REDIRECT),
     (_medicare, Situation.MEDICARE),
+    (_ending, Situation.ENDING),
     (_authorized, Situation.AUTHORIZED),
     (_pending, Situation.PENDING),
     (_hidden, Situation.TECHNICAL),

@@ -28,6 +28,7 @@ _RULES: Mapping[Situation, str] = {
     Situation.PENDING: "pending",
     Situation.READY: "coverage-ready",
     Situation.NO_AUTH: "no-auth",
+    Situation.ENDING: "coverage-renew",
 }
 # Where a client cannot take the system action, a card says what it would have said (a client's setting).
 _FALLBACK: Mapping[Situation, str] = {
@@ -43,6 +44,7 @@ _SENTENCES: Mapping[Situation, str] = {
     Situation.REVIEWER: "Ready to submit for prior authorization; a reviewer decides (guideline {name}).",
     Situation.READY: "Appears to meet guideline {name}: ready to submit for prior authorization.",
     Situation.AUTHORIZED: "Covered: an authorization in force covers this order.",
+    Situation.ENDING: "Covered by an authorization that ends on {end}: renew it before then.",
 }
 # What opens the detail; other situations say all in their one sentence.
 _TO_DO: Mapping[Situation, str] = {
@@ -52,9 +54,10 @@ _TO_DO: Mapping[Situation, str] = {
     Situation.REVIEWER: "submit the request for prior authorization; a reviewer decides.",
     Situation.READY: "submit the request for prior authorization; nothing is missing for it.",
     Situation.PENDING: "nothing now; the request waits for its decision.",
+    Situation.ENDING: "nothing for this order; submit a renewal before the authorization ends.",
 }
 _FORM = frozenset({Situation.RATIONALE, Situation.MISSING_FACTS, Situation.MEDICARE})
-_ONE_LINE = frozenset({Situation.REDIRECT, Situation.PENDING, *_FALLBACK})
+_ONE_LINE = frozenset({Situation.REDIRECT, Situation.PENDING, Situation.ENDING, *_FALLBACK})
 
 
 def coverage_card(
@@ -108,7 +111,9 @@ def _sentence(texts: CardTexts, said: OrderAnswer) -> str:
     if (template := _SENTENCES.get(said.situation)) is not None:
         count = len(determination.missing_facts)
         subject = rationale_for(determination) if said.situation is Situation.RATIONALE else ""
-        return template.format(name=name, subject=subject, count=count, answers="answer" if count == 1 else "answers")
+        end = said.authorization.end if said.authorization else None
+        answers = "answer" if count == 1 else "answers"
+        return template.format(name=name, subject=subject, count=count, answers=answers, end=end)
     if said.situation is Situation.CANNOT_TELL:
         return open_question(determination)
     if said.situation is Situation.MEDICARE:
@@ -160,7 +165,7 @@ def _lead(texts: CardTexts, said: OrderAnswer) -> list[str]:
     questions = "the question below" if count == 1 else f"the {count} questions below"
     subject = rationale_for(determination)
     lines = [f"**To do:** {template.format(subject=subject, questions=questions)}"]
-    if said.situation in {Situation.MEDICARE, Situation.PENDING}:
+    if said.situation in {Situation.MEDICARE, Situation.PENDING, Situation.ENDING}:
         return [*lines, "", sentence]
     if said.situation is Situation.MISSING_FACTS and subject:
         if determination.rationale_on_file or any(result.unit_error for result in determination.dose):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from cds_service.cds_hooks import card_details as details
-from cds_service.cds_hooks.answers import OrderAnswer, Situation
+from cds_service.cds_hooks.answers import GRANTED, OrderAnswer, Situation
 from cds_service.cds_hooks.card_details import distinct
 from cds_service.cds_hooks.card_texts import CardTexts
 from cds_service.cds_hooks.cards import Card, card_uuid, cut_summary, orders_in
@@ -75,7 +75,7 @@ def _to_show(said: OrderAnswer) -> list[DoseResult]:
 
 def _granted(said: OrderAnswer, result: DoseResult) -> bool:
     """In force: nothing is said again. Pending: only where the request names a daily amount that covers this one."""
-    if said.situation is Situation.AUTHORIZED:
+    if said.situation in GRANTED:
         return True
     found = said.authorization
     return found is not None and result.ingredient in found.max_daily and allows(found, result.ingredient, result.daily)

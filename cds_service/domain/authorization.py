@@ -35,21 +35,33 @@ class OnFile(msgspec.Struct, frozen=True):
 
     granted: Authorization | None = None  # in force, and covers the order
     pending: Authorization | None = None  # a request of ours that waits for a decision
+    ending: bool = False  # what is granted ends soon, and nothing is on file that follows it
 
 
 NOTHING_ON_FILE = OnFile()
 
 
-def look_up(authorizations: Sequence[Authorization], order: Order, dose: Sequence[DoseResult], as_of: date) -> OnFile:
+def look_up(
+    authorizations: Sequence[Authorization],
+    order: Order,
+    dose: Sequence[DoseResult],
+    as_of: date,
+    *,
+    notice_days: int = 0,
+) -> OnFile:
     """Find what covers ``order`` among all authorizations of its member; of several, the one that ends last.
 
-    ``dose``: the dose results of the order. A pending request counts only where nothing is granted.
+    ``dose``: the dose results of the order. A pending request counts only where nothing is granted. ``notice_days``:
+    so long before its last day a granted one is ``ending``, unless a later or a pending one speaks of the same order.
     """
     if not authorizations:
         return NOTHING_ON_FILE
     granted = [each for each in authorizations if each.status == "active" and _covers(each, order, dose, as_of)]
     if granted:
-        return OnFile(granted=max(granted, key=_ends))
+        last = max(granted, key=_ends)
+        soon = last.end is not None and (last.end - as_of).days < notice_days
+        followed = soon and any(_follows(each, last) and _speaks_of(each, order) for each in authorizations)
+        return OnFile(granted=last, ending=soon and not followed)
     pending = [each for each in authorizations if each.status == "pending" and _speaks_of(each, order)]
     return OnFile(pending=max(pending, key=_ends)) if pending else NOTHING_ON_FILE
 
@@ -91,6 +103,12 @@ def _speaks_of(authorization: Authorization, order: Order) -> bool:
     if not names or None in names or authorization.route not in {"", order.route.value}:
         return False
     return not authorization.drugs or set(names) == set(authorization.drugs)
+
+
+def _follows(authorization: Authorization, last: Authorization) -> bool:
+    return authorization.status == "pending" or (
+        authorization.status == "active" and authorization.start > last.start and _ends(authorization) > _ends(last)
+    )
 
 
 def _ends(authorization: Authorization) -> date:

@@ -46,5 +46,6 @@ class Payer(msgspec.Struct, frozen=True):
     electronic_signature: bool = False
     policy_link: str = ""  # "" = our own public page
     quiet_days: int = 180
+    renewal_notice_days: int = 30  # before an authorization ends, "renew" is said once; 0: never
     contact: str = ""
     review: ReviewRules = ReviewRules()

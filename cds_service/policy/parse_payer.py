@@ -45,6 +45,7 @@ def parse_payer(entry: Mapping[str, Any], complaints: list[Complaint]) -> Payer:
         electronic_signature=entry["electronic_signature"],
         policy_link=plain(entry["policy_link"]),
         quiet_days=int(entry["quiet_days"]),
+        renewal_notice_days=int(entry["renewal_notice_days"]),
         contact=plain(entry["contact"]),
         review=_review(entry["review"]),
         **_acute_care(entry["acute_care"]),

@@ -355,6 +355,7 @@ PAYER_FILE: Final = Record(
         "acute_care": (Record({"classes": Many(_TEXT), "categories": Many(_TEXT)}), None),
         "electronic_signature": _NO,
         "quiet_days": (_COUNT, Fraction(180)),
+        "renewal_notice_days": (_COUNT, Fraction(30)),
         "review": (
             Record(
                 {},

@@ -254,7 +254,8 @@ def _judge_one(
     choice = reading.choices[order.source]
     dose = assess(order, companions + reading.running, each.guideline.dose_table)
     theirs = [held for held in authorizations if held.member_id == choice.member_id] if authorizations else ()
-    on_file = look_up(theirs, order, dose.results, as_of) if theirs else NOTHING_ON_FILE
+    notice = rules.payer.renewal_notice_days
+    on_file = look_up(theirs, order, dose.results, as_of, notice_days=notice) if theirs else NOTHING_ON_FILE
     case = Case(
         order=order,
         program=Program.OTHER_PAYER if choice.state == "foreign" else choice.program,

@@ -16,6 +16,7 @@ import msgspec
 from cds_service.cds_hooks.answers import coverage_usable, technical_answer
 from cds_service.cds_hooks.drafts import Draft
 from cds_service.cds_hooks.prefetch import WANTED, outstanding, sent_keys
+from cds_service.cds_hooks.renewals import RENEWAL
 from cds_service.cds_hooks.request import HookRequest, parse_request
 from cds_service.cds_hooks.response import NOTHING, HookResponse, compose
 from cds_service.cds_hooks.services import find_service
@@ -194,7 +195,9 @@ class OrderSign:
 
     def _acknowledged(self, keys: Sequence[str], shown: Sequence[str]) -> frozenset[str]:
         since = self._clock.now() - timedelta(days=self._rules.payer.quiet_days)
-        return self._store.acknowledged(keys, since, shown)
+        renewals = [key for key in keys if key.startswith(RENEWAL)]
+        announced = self._store.announced(renewals, shown) if renewals else frozenset()
+        return self._store.acknowledged(keys, since, shown) | announced
 
     def _technical(self, request: HookRequest, caller: Caller, known: Known | None) -> Said:
         """The answer that asserts nothing, for the orders that may be ours to answer for (reliability 2.1 step 3).

@@ -13,6 +13,7 @@ from cds_service.cds_hooks.cards import quiet_keys, shown_cards
 from cds_service.cds_hooks.coverage_card import coverage_card
 from cds_service.cds_hooks.dose_card import Acknowledger, dose_card
 from cds_service.cds_hooks.drafts import Draft
+from cds_service.cds_hooks.renewals import said_once
 from cds_service.cds_hooks.request import HookRequest
 from cds_service.cds_hooks.response import NOTHING, Assertion, HookResponse, actions, assertion_id, compose
 from cds_service.clients import ClientProfile
@@ -59,8 +60,10 @@ def respond(
     who = Acknowledger(key, call.profile.id, request.patient_id, request.user_id or "")
     orders = call.reading.orders
     fallback = _not_taken(call, drafts)
-    both = dose_card(rules.texts, said, orders, drafts, who), coverage_card(rules.texts, said, orders, drafts, fallback)
-    cards = [card for card in both if card is not None]
+    coverage = coverage_card(rules.texts, said, orders, drafts, fallback)
+    if coverage is not None:
+        coverage = said_once(coverage, said, key, call.profile.id)
+    cards = [card for card in (dose_card(rules.texts, said, orders, drafts, who), coverage) if card is not None]
     keys, uuids = quiet_keys(cards), [card.uuid for card in cards]
     shown = shown_cards(cards, request.options, acknowledged(keys, uuids) if keys else frozenset())
     kept = [(ident, document) for ident in assertions.values()]

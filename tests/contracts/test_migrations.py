@@ -77,6 +77,7 @@ def test_every_index_is_used_by_its_question(sqlite_url: str) -> None:
         "ix_invocation_received": "SELECT seq FROM invocation WHERE received < 1 ORDER BY received LIMIT 5",
         "ix_determination_id": "SELECT document FROM determination WHERE id = 'd' ORDER BY invocation DESC LIMIT 1",
         "ix_card_uuid": "SELECT rule FROM card WHERE uuid = 'u'",
+        "ix_card_renewal": "SELECT ack_key FROM card WHERE rule = 'coverage-renew' AND ack_key IN ('a', 'b')",
         "ix_feedback_ack_key": "SELECT 1 FROM feedback WHERE ack_key IN ('a', 'b')",
         "ix_feedback_received": "SELECT seq FROM feedback WHERE received < 1 ORDER BY received LIMIT 5",
         "ix_authorization_on_file_member_id": "SELECT document FROM authorization_on_file WHERE member_id = 'm'",

@@ -199,6 +199,40 @@ class TestRowsOnFile:
         assert "6 refills" in detail
         assert "J3490" in str(found["billingCode"])
 
+    def test_authorization_that_ends_soon_is_told_once(self, service: Service, version: str) -> None:
+        """Thirty days before its end the card says "renew"; the same draft again shows the same card, others none."""
+        service.store.put_authorizations([(on_file(end=date(2026, 3, 31)), "imported")], service.clock.now())
+        draft = call()
+        [card] = service.post(draft, version).cards
+        assert "renew" in card["summary"]
+        assert "2026-03-31" in card["summary"]
+        assert "PA-77" not in card["summary"]
+        told(service.post(draft, version), **{"pa-needed": "satisfied", "satisfied-pa-id": "PA-77"})
+        again = service.post(call(), version)
+        assert [each["uuid"] for each in again.cards] == [card["uuid"]]
+        later = service.post(call(patient.order(id="another-draft")), version)
+        told(later, **{"pa-needed": "satisfied", "satisfied-pa-id": "PA-77"})
+        assert later.cards == []
+
+    @pytest.mark.parametrize(
+        ("changes", "others"),
+        [
+            ({"end": date(2026, 4, 1)}, []),  # 30 days are left, so not yet
+            ({"end": None}, []),
+            ({"end": date(2026, 3, 31)}, [{"number": "PA-78", "start": date(2026, 4, 1), "end": date(2027, 3, 31)}]),
+            ({"end": date(2026, 3, 31)}, [{"number": "PA-78", "status": "pending"}]),
+        ],
+        ids=["not yet", "open end", "its successor is on file", "its renewal is pending"],
+    )
+    def test_authorization_that_needs_no_renewal_now(
+        self, service: Service, version: str, changes: dict[str, Any], others: list[dict[str, Any]]
+    ) -> None:
+        held = [(on_file(**each), "imported") for each in (changes, *others)]
+        service.store.put_authorizations(held, service.clock.now())
+        answer = service.post(call(), version)
+        told(answer, **{"pa-needed": "satisfied", "satisfied-pa-id": "PA-77"})
+        assert answer.cards == []
+
     @pytest.mark.parametrize(
         "changes",
         [

@@ -13,7 +13,7 @@ from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.failures import Failure, unavailable
 from cds_service.adapters.sql.hook_calls import HookCalls
 from cds_service.adapters.sql.instants import microseconds
-from cds_service.adapters.sql.tables import ACCESS_EVENT, DETERMINATION, HEAD, INVOCATION
+from cds_service.adapters.sql.tables import ACCESS_EVENT, CARD, DETERMINATION, HEAD, INVOCATION, RENEWALS
 from cds_service.ports import (
     Authorization,
     FeedbackCount,
@@ -68,6 +68,11 @@ class SqlStore:
         if not keys:
             return frozenset()
         return self._database.read(lambda session: feedback.acknowledged(session, keys, since, but_for))
+
+    def announced(self, keys: Sequence[str], but_for: Sequence[str] = ()) -> frozenset[str]:
+        """See ``ports.Store``; an index of these cards alone serves it."""
+        query = sa.select(CARD.c.ack_key).where(RENEWALS, CARD.c.ack_key.in_(keys), CARD.c.uuid.not_in(but_for))
+        return frozenset(self._database.read(lambda session: session.execute(query).scalars().all()))
 
     def save_feedback(self, client: str, service: str, entries: Sequence[FeedbackEntry], received: datetime) -> int:
         """See ``ports.Store``; the same entry sent again adds nothing."""

@@ -18,9 +18,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
-HEAD = "0005"  # the newest migration
+HEAD = "0006"  # the newest migration
+
+# Cards that are sent once, see ``cds_hooks.renewals``. Written out: a bound value would not find the index of them.
+RENEWALS = text("rule = 'coverage-renew'")
 
 METADATA = MetaData(
     naming_convention={
@@ -77,6 +81,7 @@ CARD = Table(
     Column("rule", String, nullable=False),
     Column("ack_key", String, nullable=False),
     Index("ix_card_uuid", "uuid"),
+    Index("ix_card_renewal", "ack_key", sqlite_where=RENEWALS, postgresql_where=RENEWALS),
     sqlite_with_rowid=False,
 )
 
