@@ -20,8 +20,8 @@ help: ## Show this list
 
 install: $(VENV)/.installed ## Create .venv with cds-service and sandbox-ehr from the hashed lock
 
-run: $(VENV)/.installed ## Start the service and the sandbox EHR (CDS_PORT=8000 SANDBOX_PORT=8080), stop with Ctrl-C
-	@exec $(BIN)/python scripts/run_demo.py
+run: $(VENV)/.installed ## Start service, app and sandbox EHR (CDS_PORT=8000 APP_PORT=8090 SANDBOX_PORT=8080)
+	@exec $(BIN)/python -m scripts.run_demo
 
 test: $(VENV)/.installed-dev ## Run all tests, the browser's included
 	@CHROMIUM="$$(CHROMIUM="$(CHROMIUM)" scripts/find_chromium.sh)" && export CHROMIUM && \

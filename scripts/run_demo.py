@@ -1,4 +1,4 @@
-"""`make run`: migrate, prepare the sandbox, start service and sandbox, say where they are, stop both on Ctrl-C.
+"""`make run`: migrate, register all at each other, start the programs, say where they are, stop them on Ctrl-C.
 
 The service runs in development mode (plain http on loopback); signed client tokens stay on.
 """
@@ -15,45 +15,37 @@ import urllib.request
 from pathlib import Path
 from types import FrameType
 
-ROOT = Path(__file__).resolve().parents[1]
-BIN = Path(sys.executable).parent
+from scripts.demo_parts import ROOT, Demo, run_quietly, start
+
 VAR = ROOT / "var"
-SANDBOX = VAR / "sandbox"
 READY_SECONDS = 30
 STOP_SECONDS = 25
+PORTS = {"CDS_PORT": 8000, "APP_PORT": 8090, "SANDBOX_PORT": 8080}
 
 
 def main() -> int:
-    """Run until a signal, or until one of the two ends."""
+    """Run until a signal, or until one of the programs ends."""
     try:
-        cds_port, sandbox_port = port("CDS_PORT", 8000), port("SANDBOX_PORT", 8080)
-        check_free(cds_port, "CDS_PORT", but=sandbox_port)
-        check_free(sandbox_port, "SANDBOX_PORT", but=cds_port)
+        ports = {name: port(name, default) for name, default in PORTS.items()}
+        for name, number in ports.items():
+            check_free(number, name, but={other for each, other in ports.items() if each != name})
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    cds_url, sandbox_url = f"http://127.0.0.1:{cds_port}", f"http://127.0.0.1:{sandbox_port}"
-    environment = os.environ | {
-        "CDS_PORT": str(cds_port),
-        "CDS_PUBLIC_URL": cds_url,
-        "CDS_CLIENTS_DIR": str(SANDBOX / "clients"),
-        "CDS_DATABASE_URL": os.environ.get("CDS_DATABASE_URL", f"sqlite:///{VAR / 'cds.sqlite3'}"),
-        "CDS_KEY_FILE": os.environ.get("CDS_KEY_FILE", str(VAR / "patient.key")),
-        "CDS_INSECURE_DEV": "on",
-    }
+    demo = Demo(ports["CDS_PORT"], ports["APP_PORT"], ports["SANDBOX_PORT"], VAR)
+    environment = demo.environment()
     stop = Stop()
     try:
-        prepare(environment, sandbox_url)
+        demo.prepare(lambda command: run_quietly(command, environment))
     except subprocess.CalledProcessError as error:
         return error.returncode
     running: list[subprocess.Popen[bytes]] = []
     try:
-        running.append(start(["cds-service", "serve", "--insecure-dev"], environment))
-        sandbox = ["sandbox-ehr", "serve", "--var", str(SANDBOX), "--port", str(sandbox_port), "--cds-url", cds_url]
-        running.append(start(sandbox, environment))
-        if not ready(f"{cds_url}/readyz", running, stop) or not ready(f"{sandbox_url}/", running, stop):
-            return 0 if stop.asked else 1
-        announce(cds_url, sandbox_url)
+        for program in demo.programs():
+            running.append(start(program, environment, VAR / f"{program.name.replace(' ', '-')}.log"))
+            if program.ready and not ready(program.ready, running, stop):
+                return 0 if stop.asked else 1
+        announce(demo)
         while not stop.asked and not ended(running):
             time.sleep(0.1)
         return 0 if stop.asked else 1
@@ -81,10 +73,10 @@ def port(name: str, default: int) -> int:
     return int(text)
 
 
-def check_free(number: int, name: str, *, but: int) -> None:
-    """Raise with a way out, a port that is free and is not ``but``, when something listens there already."""
-    if number == but or listens(number):
-        others = (other for other in range(number + 1, 65_536) if other != but and not listens(other))
+def check_free(number: int, name: str, *, but: set[int]) -> None:
+    """Raise with a way out, a port that is free and not in ``but``, when something listens there already."""
+    if number in but or listens(number):
+        others = (other for other in range(number + 1, 65_536) if other not in but and not listens(other))
         raise ValueError(f"Port {number} is taken. Choose another one: make run {name}={next(others, 'PORT')}")
 
 
@@ -99,38 +91,8 @@ def listens(number: int) -> bool:
     return False
 
 
-def prepare(environment: dict[str, str], sandbox_url: str) -> None:
-    """Database, keys of the sandbox, its registration at the service, its authorizations on file."""
-    VAR.mkdir(exist_ok=True)
-    run([BIN / "sandbox-ehr", "init", "--var", SANDBOX, "--base-url", sandbox_url], environment)
-    run([BIN / "cds-service", "db", "upgrade"], environment)
-    run([BIN / "cds-service", "authorizations", "import", SANDBOX / "authorizations.csv"], environment)
-
-
-def run(command: list[str | Path], environment: dict[str, str]) -> None:
-    """One step; its output is shown only when it fails."""
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(done.stdout + done.stderr, file=sys.stderr)
-        done.check_returncode()
-
-
-def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """One of the two, in a process group of its own, so that Ctrl-C reaches only us and we stop it in order."""
-    with (VAR / f"{command[0]}.log").open("ab") as log:
-        return subprocess.Popen(
-            [BIN / command[0], *command[1:]],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-
-
 def ready(url: str, running: list[subprocess.Popen[bytes]], stop: Stop) -> bool:
-    """Wait until it answers; False when asked to stop, or when one of the two has ended."""
+    """Wait until it answers; False when asked to stop, or when one of them has ended."""
     until = time.monotonic() + READY_SECONDS
     while time.monotonic() < until and not stop.asked:
         if ended(running):
@@ -146,7 +108,7 @@ def ready(url: str, running: list[subprocess.Popen[bytes]], stop: Stop) -> bool:
 
 
 def ended(running: list[subprocess.Popen[bytes]]) -> bool:
-    """Whether one of the two has ended by itself; which one is said."""
+    """Whether one of them has ended by itself; which one is said."""
     for process in running:
         if process.poll() is not None:
             name = Path(str(process.args[0])).name  # type: ignore[index]
@@ -155,12 +117,14 @@ def ended(running: list[subprocess.Popen[bytes]]) -> bool:
     return False
 
 
-def announce(cds_url: str, sandbox_url: str) -> None:
+def announce(demo: Demo) -> None:
     """Where to look first."""
     print(f"""
-  Sandbox EHR   {sandbox_url}    order a drug for a sample patient, press Sign
-  Service       {cds_url}    policies, discovery
-  Logs          var/cds-service.log, var/sandbox-ehr.log
+  Sandbox EHR   {demo.ehr}    order a drug for a sample patient, press Sign
+  App           {demo.app}    opened from a card or a chart: the coverage questionnaire
+  Service       {demo.cds}    the payer's: policies, discovery, review
+  Payer         {demo.ehr}/payer    what the payer's systems have received
+  Logs          var/*.log
 
 Ready. Stop with Ctrl-C.""")
     sys.stdout.flush()

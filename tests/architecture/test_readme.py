@@ -56,6 +56,7 @@ def environment() -> dict[str, str]:
     """As a newcomer's, with free ports and a small suite."""
     return os.environ | {
         "CDS_PORT": str(free_port()),
+        "APP_PORT": str(free_port()),
         "SANDBOX_PORT": str(free_port()),
         "PYTEST_ARGS": "-p no:cacheprovider -q tests/unit/test_settings.py",
         "WORKERS": "0",
@@ -109,24 +110,27 @@ def log(tmp_path: Path) -> Iterator[Path]:
     return path
 
 
-def test_make_run_serves_both_says_where_and_stops_on_ctrl_c(
+def test_make_run_serves_all_says_where_and_stops_on_ctrl_c(
     clone: Path, environment: dict[str, str], log: Path
 ) -> None:
     process = started("make run", clone, environment, log)
     try:
-        service, sandbox = (f"http://127.0.0.1:{environment[name]}" for name in ("CDS_PORT", "SANDBOX_PORT"))
+        names = ("CDS_PORT", "APP_PORT", "SANDBOX_PORT")
+        service, app, sandbox = (f"http://127.0.0.1:{environment[name]}" for name in names)
         wait_for(f"{service}/readyz", process, log)
+        wait_for(f"{app}/readyz", process, log)
         wait_for(f"{sandbox}/", process, log)
         until = time.monotonic() + 10
         while b"Ready." not in log.read_bytes() and time.monotonic() < until:
             time.sleep(0.1)
         text = log.read_text("utf-8")
         assert service in text
+        assert app in text
         assert sandbox in text
         assert "Ready. Stop with Ctrl-C." in text
     finally:
         stop(process, signal.SIGINT)
-    for url in (service, sandbox):
+    for url in (service, app, sandbox):
         with pytest.raises(OSError):
             urllib.request.urlopen(f"{url}/", timeout=1)
 
