@@ -6,8 +6,10 @@ A script of ours posts the same form after each change and swaps the body that c
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from flask import Blueprint, Flask, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
@@ -20,6 +22,7 @@ from smart_app.form_saving import ATTESTED_BY, ATTESTED_ON, Outcome
 from smart_app.form_state import FormEntry, FormStore, Work
 from smart_app.form_words import kind_words, title_of, when, who
 from smart_app.opening import Choice, open_launch
+from smart_app.sdc import keys
 from smart_app.sdc.view_shapes import FormView, ItemView, Problem
 from smart_app.web.form_desk import desk
 from smart_app.web.form_fields import changes_in, row_change
@@ -223,13 +226,25 @@ def _page(opened: Opened, *, template: str = "form.html", tried: bool = False, *
         problems=_shown_problems(problems, tried=tried),
         tried=tried,
         failures={each.where: each.text for each in opened.file.failures},
+        shown=lambda item: _shown_problems(item.problems, tried=tried),
+        named=lambda key: _name_of(opened, keys.link_id(key)),
+        item_text=lambda link_id: _name_of(opened, link_id),
         pictures=pictures_of(desk().parts, opened),
         payer=opened.payer,
         **more,
     )
 
 
-def _shown_problems(problems: list[Problem], *, tried: bool) -> list[Problem]:
+def _name_of(opened: Opened, link_id: str) -> str:
+    item = opened.form.by_link.get(link_id)
+    return (item.short_text or item.text or link_id) if item is not None else "The form"
+
+
+def _has_answers(items: Iterable[ItemView]) -> bool:
+    return any(item.answers for item in every(items))
+
+
+def _shown_problems(problems: Iterable[Problem], *, tried: bool) -> list[Problem]:
     """What is merely not answered yet is no error until somebody wants to sign."""
     return [each for each in problems if tried or each.code != "required"]
 
@@ -272,7 +287,12 @@ def field_id(key: str) -> str:
 
 def add_filters(app: Flask) -> None:
     """The words and names that templates need."""
+    app.jinja_env.globals |= {
+        "has_answers": _has_answers,
+        "has_endpoint": lambda name: name in app.view_functions,
+    }
     app.jinja_env.filters |= {
+        "tojson_text": lambda value: msgspec.json.encode(value).decode(),
         "field_id": field_id,
         "kind_words": kind_words,
         "title_of": title_of,

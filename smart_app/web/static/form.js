@@ -1,0 +1,162 @@
+// Small helps on top of a form that works without them: an answer is sent as soon as it is given, and the questions that
+// follow from it appear; lists are searched while one types; a draft goes to the chart after a pause.
+"use strict";
+
+(() => {
+  const AUTOSAVE_AFTER = 20000;
+  const TYPING_PAUSE = 350;
+
+  for (const button of document.querySelectorAll("[data-print]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => window.print());
+  }
+
+  const form = document.getElementById("coverage-form");
+  const body = document.getElementById("form-body");
+  const status = document.getElementById("form-status");
+  if (!form || !body) return;
+
+  let queue = Promise.resolve();
+  let waiting = 0;
+  let autosave = 0;
+  let leaving = false;
+
+  const csrf = form.elements.csrf_token.value;
+  const post = (url, data) =>
+    fetch(url, { method: "POST", body: data, headers: { "X-CSRF-Token": csrf, "X-Fragment": "1" }, redirect: "manual" });
+
+  // Where the person is: the element and, for a text, what has been typed since it was last sent.
+  function place() {
+    const active = document.activeElement;
+    if (!active || !body.contains(active) || !active.id) return null;
+    const typed = typeof active.value === "string" && /^(text|search|url|textarea)$/.test(active.type);
+    return {
+      id: active.id,
+      value: typed ? active.value : null,
+      from: typed ? active.selectionStart : null,
+      to: typed ? active.selectionEnd : null,
+    };
+  }
+
+  function swap(html) {
+    const at = place();
+    const open = [...body.querySelectorAll("details[open][id]")].map((each) => each.id);
+    body.innerHTML = html;
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    const again = at && document.getElementById(at.id);
+    if (!again) return;
+    if (at.value !== null && again.value !== at.value) again.value = at.value;
+    again.focus({ preventScroll: true });
+    if (at.from !== null && again.setSelectionRange) again.setSelectionRange(at.from, at.to);
+  }
+
+  function say(text) {
+    status.textContent = text;
+  }
+
+  async function send(action, key) {
+    const data = new FormData(form);
+    for (const [name, value] of [...data.entries()]) {
+      if (value instanceof File && !(key && name === "f:" + key)) data.delete(name);
+    }
+    data.set("do", action);
+    let answer;
+    try {
+      answer = await post(form.action, data);
+    } catch {
+      say("The app could not be reached. Your entries are still on this page.");
+      return;
+    }
+    const fragment = (answer.ok || answer.status === 409 || answer.status === 422) && answer.headers.get("Content-Type")?.startsWith("text/html");
+    if (!fragment) {
+      if (answer.type === "opaqueredirect" || answer.status >= 400) say("Not saved yet. Press Save draft to see why.");
+      return;
+    }
+    const html = await answer.text();
+    if (html.includes("<html")) return;
+    swap(html);
+    say(document.getElementById("bar-state")?.textContent ?? "");
+  }
+
+  function later(action, key) {
+    waiting += 1;
+    queue = queue.then(() => (leaving ? undefined : send(action, key))).finally(() => {
+      waiting -= 1;
+    });
+    return queue;
+  }
+
+  form.addEventListener("change", (event) => {
+    const field = event.target;
+    if (!field.name || /^(q:|version|csrf)/.test(field.name)) return;
+    if (field.type === "checkbox" && field.checked) only(field);
+    if (field.name.startsWith("x:") && !field.checked) return;
+    later("check", field.name.slice(2));
+    clearTimeout(autosave);
+    autosave = setTimeout(() => later("save"), AUTOSAVE_AFTER);
+  });
+
+  // "None of these" stands alone.
+  function only(field) {
+    for (const other of form.querySelectorAll('input[type="checkbox"]')) {
+      const same = other.name === field.name && other !== field;
+      if (same && ("exclusive" in field.dataset || "exclusive" in other.dataset)) other.checked = false;
+    }
+  }
+
+  let typing = 0;
+  form.addEventListener("input", (event) => {
+    const field = event.target;
+    if (!field.dataset.at) return;
+    clearTimeout(typing);
+    typing = setTimeout(() => search(field), TYPING_PAUSE);
+  });
+
+  async function search(field) {
+    const box = field.closest("[data-search]");
+    if (!box || field.value.trim().length < 2) return;
+    const data = new FormData();
+    data.set("at", field.dataset.at);
+    data.set("q:" + field.dataset.at, field.value);
+    const asked = field.value;
+    try {
+      const answer = await post(box.dataset.search, data);
+      const now = document.getElementById(field.id);
+      if (answer.ok && now && now.value === asked) now.closest("[data-search]").querySelector(".hits").innerHTML = await answer.text();
+    } catch {
+      say("The list could not be searched just now.");
+    }
+  }
+
+  form.addEventListener("keydown", (event) => {
+    const field = event.target;
+    if (event.key !== "Enter" || field.tagName !== "INPUT" || /^(button|submit|checkbox|radio|file)$/.test(field.type)) return;
+    event.preventDefault();
+    if (field.dataset.at) search(field);
+    else later("check", field.name.slice(2));
+  });
+
+  // A button of the form waits until every answer before it has arrived.
+  form.addEventListener("submit", (event) => {
+    clearTimeout(autosave);
+    if (leaving) {
+      event.preventDefault();
+      return;
+    }
+    const button = event.submitter;
+    if (waiting > 0) {
+      event.preventDefault();
+      queue.then(() => {
+        const again = button && [...form.querySelectorAll("button[type=submit]")].find((each) => each.name === button.name && each.value === button.value);
+        form.requestSubmit(again ?? undefined);
+      });
+      return;
+    }
+    leaving = true;
+    form.classList.add("busy");
+  });
+  window.addEventListener("pageshow", () => {
+    leaving = false;
+    form.classList.remove("busy");
+  });
+})();
