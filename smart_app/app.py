@@ -73,11 +73,11 @@ def real_world(settings: Settings) -> World:
     )
 
 
-def build_parts(settings: Settings, world: World) -> Parts:
-    """Read configuration and keys, and join everything. Raises ConfigurationError."""
+def build_parts(settings: Settings, world: World, keys: AppKeys | None = None) -> Parts:
+    """Read configuration and keys (unless they are given), and join everything. Raises ConfigurationError."""
     refuse_plain_http(settings)
     registry = load_registry(settings.config_dir, insecure_dev=settings.insecure_dev, production=settings.in_production)
-    keys = AppKeys(settings.key_dir, world.random_bytes)
+    keys = keys or AppKeys(settings.key_dir, world.random_bytes)
     store = AppStore(settings.database_url, keys.sealer, world.now)
     outbound = Outbound(world.http, world.monotonic)
     discovery = Discovery(outbound)
@@ -130,7 +130,7 @@ def check_start(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def create_app(settings: Settings, world: World) -> Flask:
+def create_app(settings: Settings, world: World, keys: AppKeys | None = None) -> Flask:
     """The WSGI application of one process, to be called after it has forked.
 
     Raises:
@@ -139,7 +139,7 @@ def create_app(settings: Settings, world: World) -> Flask:
     app = Flask("smart_app", static_folder="web/static", template_folder="web/templates")
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_FORM, MAX_FORM_MEMORY_SIZE=LARGEST_FORM, DEBUG=False)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.extensions["smart_app"] = build_parts(settings, world)
+    app.extensions["smart_app"] = build_parts(settings, world, keys)
     request_log.install(app, world.new_id, world.monotonic)
     security.install(app)
     error_pages.install(app)

@@ -72,25 +72,25 @@ class AppStore:
 
     def __init__(self, url: str, sealer: Sealer, now: Callable[[], datetime]) -> None:
         """Nothing is opened yet."""
-        self._engine = engine_of(url)
+        self.engine = engine_of(url)
         self._sealer = sealer
         self._now = now
 
     def ready(self) -> bool:
         """Whether the database answers and has this version's tables."""
         try:
-            with self._engine.connect() as connection:
+            with self.engine.connect() as connection:
                 return version_of(connection) == NEWEST
         except sa.exc.SQLAlchemyError:
             return False
 
     def close(self) -> None:
         """End all connections."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     def _do(self, statement: sa.Executable) -> int:
         """How many rows one statement touched."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return connection.execute(statement).rowcount
 
     # -- attempts to sign in (SM-16, SM-17)
@@ -105,7 +105,7 @@ class AppStore:
     def look_at_attempt(self, state_hash: str, binding: str, now: datetime) -> bytes | None:
         """The content, which stays; None where this browser has no such attempt."""
         query = sa.select(ATTEMPT.c.sealed).where(*_of_browser(state_hash, binding, now))
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             sealed = connection.execute(query).scalar()
         return None if sealed is None else self._sealer.open(f"attempt/{state_hash}", sealed)
 
@@ -113,14 +113,14 @@ class AppStore:
         """The content, which exactly one caller gets; None: unknown, used, expired, or another browser's."""
         hashed = digest(state)
         taking = ATTEMPT.delete().where(*_of_browser(hashed, binding, now)).returning(ATTEMPT.c.sealed)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             sealed = connection.execute(taking).scalar()
         return None if sealed is None else self._sealer.open(f"attempt/{hashed}", sealed)
 
     def ehr_of_attempt(self, state_hash: str) -> str:
         """Id of the EHR of a pending attempt, "" where there is none; for the frame of an error page."""
         query = sa.select(ATTEMPT.c.ehr).where(ATTEMPT.c.state_hash == state_hash)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return connection.execute(query).scalar() or ""
 
     # -- launches
@@ -143,7 +143,7 @@ class AppStore:
 
     def launch(self, launch_id: str) -> LaunchRow | None:
         """One launch, open or ended."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             found = connection.execute(LAUNCH.select().where(LAUNCH.c.id == launch_id)).mappings().first()
         if found is None:
             return None
@@ -175,7 +175,7 @@ class AppStore:
         """Ids of open launches that nobody has used since, or that are open for too long."""
         over = sa.or_(LAUNCH.c.seen < micros(seen_before), LAUNCH.c.opened < micros(opened_before))
         query = sa.select(LAUNCH.c.id).where(LAUNCH.c.ended.is_(None), over).limit(limit)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return tuple(connection.execute(query).scalars())
 
     # -- tokens (SM-43)
@@ -221,7 +221,7 @@ class AppStore:
     def form(self, launch_id: str, kind: str) -> Kept | None:
         """What was kept last, None: nothing."""
         here = (FORM.c.launch_id == launch_id, FORM.c.kind == kind)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             found = connection.execute(sa.select(FORM.c.sealed, FORM.c.version).where(*here)).first()
         return None if found is None else Kept(self._sealer.open(f"form/{launch_id}/{kind}", found[0]), found[1])
 
@@ -238,7 +238,7 @@ class AppStore:
             .where(LAUNCH.c.about == about, LAUNCH.c.id != launch_id)
             .order_by(FORM.c.kept.desc())
         )
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             rows = connection.execute(query).all()
         return tuple(
             LeftForm(where, kind, instant(kept), self._sealer.open(f"form/{where}/{kind}", sealed))

@@ -1,0 +1,48 @@
+"""A strict EHR and the app, joined; one set of keys for all tests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smart_app.keys import AppKeys, make_missing
+from tests.support.smart_ehr import SmartEhr
+from tests.support.smart_visit import AppUnderTest, Browser
+
+
+@pytest.fixture(scope="session")
+def key_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("keys")
+    make_missing(directory, lambda: secrets.token_urlsafe(32))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def app_keys(key_dir: Path) -> AppKeys:
+    return AppKeys(key_dir)
+
+
+@pytest.fixture
+def ehr(app_keys: AppKeys) -> Iterator[SmartEhr]:
+    with SmartEhr(app_keys.signing.public_set) as server:
+        yield server
+
+
+@pytest.fixture
+def app(
+    tmp_path: Path, app_keys: AppKeys, key_dir: Path, ehr: SmartEhr, caplog: pytest.LogCaptureFixture
+) -> Iterator[AppUnderTest]:
+    """Registered at ``ehr``; a test may register it otherwise before it first uses ``app.flask``."""
+    caplog.set_level("INFO")
+    under_test = AppUnderTest(tmp_path, key_dir, app_keys)
+    under_test.register(ehr)
+    yield under_test
+    under_test.close()
+
+
+@pytest.fixture
+def browser(app: AppUnderTest) -> Browser:
+    return app.browser()
