@@ -14,6 +14,7 @@ import msgspec
 from cds_service.fhir.concepts import dicts, word
 from smart_app.coverage_form import CoverageForms, Opened, lookup_of, with_file
 from smart_app.dtr.urls import COVERAGE_INFORMATION, DTR
+from smart_app.dtr.wire import payers_own_of
 from smart_app.ehr_client import EhrClient
 from smart_app.errors import Trouble
 from smart_app.form_parts import FormParts
@@ -22,6 +23,7 @@ from smart_app.opening import TROUBLE_PAGES
 from smart_app.payer_client import PayerTrouble
 from smart_app.sdc.adaptive import grow
 from smart_app.sdc.populate import populate
+from smart_app.sdc.shapes import UnusableQuestionnaire
 from smart_app.sessions import Launch
 
 Resource = dict[str, Any]
@@ -51,14 +53,18 @@ class AdaptiveForms:
         except PayerTrouble as trouble:
             page = TROUBLE_PAGES[trouble.kind]
             raise Trouble(page, trouble.kind, details=tuple(text for _, text in trouble.messages)) from None
-        grown = grow(begun.form, begun.file.filling, answer, begun.package.value_sets)
+        try:
+            grown = grow(begun.form, begun.file.filling, answer, begun.package.value_sets)
+        except UnusableQuestionnaire as reason:
+            raise Trouble("form_unusable", "next_question", details=reason.reasons) from None
         told = tuple(each for each in dicts(answer.get("extension")) if each.get("url") == COVERAGE_INFORMATION)
         later = msgspec.structs.replace(begun, form=grown.form)
         later = with_file(
             later,
             filling=grown.filling,
-            grown=questionnaire_in(answer) or begun.file.grown,
-            finished=answer.get("status") == "completed",
+            grown=dict(grown.questionnaire),
+            finished=grown.done,
+            payers_own=payers_own_of(answer) or begun.file.payers_own,
             coverage_information=told or begun.file.coverage_information,
             changed=True,
         )
@@ -89,15 +95,6 @@ def first_questionnaire(opened: Opened) -> Resource:
         "derivedFrom": [opened.entry.canonical],
         "status": word(source.get("status")) or "active",
     }
-
-
-def questionnaire_in(response: Mapping[str, Any]) -> Resource | None:
-    """The questionnaire that travels inside a response."""
-    name = word(response.get("questionnaire"))
-    for inside in dicts(response.get("contained")):
-        if inside.get("resourceType") == "Questionnaire" and (f"#{inside.get('id')}" == name or not name):
-            return inside
-    return None
 
 
 def keep_on_order(ehr: EhrClient, opened: Opened) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import msgspec
 from cds_service.fhir.concepts import dicts
 from cds_service.fhir.operation_outcome import operation_outcome
 from smart_app.chart_reads import at_once
-from smart_app.dtr.wire import intended_use_of
+from smart_app.dtr.wire import intended_use_of, payers_own_of
 from smart_app.ehr_client import EhrClient, Seen
 from smart_app.errors import Trouble
 from smart_app.form_parts import FormParts
@@ -162,12 +162,14 @@ class CoverageForms:
         now = self.parts.now()
         identifier = f"urn:uuid:{self.parts.new_id()}"
         intended = intended_use_of(package.draft or {}) or FormFile(as_of=now).intended_use
+        payers_own = payers_own_of(package.draft or package.saved or {})
         if package.saved is not None:
-            return _resumed(form, package, now, identifier, intended)
+            resumed = _resumed(form, package, now, identifier, intended)
+            return msgspec.structs.replace(resumed, payers_own=payers_own)
         filling = start(form)
         if package.draft is not None:
             filling = _joined(filling, from_response(form, package.draft, auto=Origin.AUTO_SERVER))
-        return FormFile(filling=filling, as_of=now, identifier=identifier, intended_use=intended)
+        return FormFile(filling=filling, as_of=now, identifier=identifier, intended_use=intended, payers_own=payers_own)
 
     def _filled(self, opened: Opened, ehr: EhrClient) -> Opened:
         """Population (AP-13, AP-14, AP-16), and a report to the payer of what failed, free of patient data (AP-25)."""

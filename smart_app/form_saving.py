@@ -83,6 +83,7 @@ class FormSaving:
             identifier=file.identifier,
             questionnaire=file.grown,
             coverage_information=_undisputed(opened),
+            payers_own=file.payers_own,
         )
         version = opened.payer.dtr_version
         head = header(version, links(launch, opened), opened.author, self._parts.now(), state)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from cds_service.fhir.concepts import dicts, word
-from smart_app.dtr.urls import COVERAGE_INFORMATION, DTR, INTENDED_USE, QR_CONTEXT, QR_COVERAGE
+from smart_app.dtr.urls import COVERAGE_INFORMATION, DTR, INTENDED_USE, QR_CONTEXT, QR_COVERAGE, SIGNATURE
 from smart_app.sdc.filling import Author
 
 VERSIONS = ("2.0.1", "2.1", "2.2")
@@ -48,6 +48,7 @@ class ResponseState(msgspec.Struct, frozen=True, kw_only=True):
     ``stopped``; ``ident`` its id in the EHR, "" before it was created; ``identifier`` a ``urn:uuid:`` of ours, so that
     a creation that is repeated makes no second one. ``questionnaire``: of an adaptive form, as far as it has grown; it
     travels inside. ``coverage_information``: what the payer returned with an adaptive form (2.1 and 2.2 only).
+    ``payers_own``: further root extensions of the payer's draft, which go back as they came.
     """
 
     canonical: str
@@ -56,6 +57,7 @@ class ResponseState(msgspec.Struct, frozen=True, kw_only=True):
     identifier: str = ""
     questionnaire: Mapping[str, Any] | None = None
     coverage_information: tuple[Mapping[str, Any], ...] = ()
+    payers_own: tuple[Mapping[str, Any], ...] = ()
 
 
 def header(version: str, links: Links, author: Author, authored: datetime, state: ResponseState) -> Resource:
@@ -63,6 +65,7 @@ def header(version: str, links: Links, author: Author, authored: datetime, state
     extensions = _links(links, version) + _intended_use(links, version)
     if version != "2.0.1":
         extensions += [dict(one) for one in state.coverage_information if one.get("url") == COVERAGE_INFORMATION]
+    extensions += [dict(one) for one in state.payers_own]
     adaptive = state.questionnaire is not None
     head: Resource = {"id": state.ident} if state.ident else {}
     head["meta"] = {"profile": [_PROFILE[adaptive]]}
@@ -149,6 +152,14 @@ def _intended_use(links: Links, version: str) -> list[Resource]:
         {"url": INTENDED_USE, "valueCodeableConcept": {"coding": [{"system": system, "code": code}]}}
         for code in links.intended_use
     ]
+
+
+def payers_own_of(response: Mapping[str, Any]) -> tuple[Resource, ...]:
+    """Root extensions of a payer's draft that this app does not write itself."""
+    return tuple(each for each in dicts(response.get("extension")) if each.get("url") not in _WRITTEN_HERE)
+
+
+_WRITTEN_HERE = frozenset({QR_CONTEXT, QR_COVERAGE, INTENDED_USE, COVERAGE_INFORMATION, SIGNATURE})
 
 
 def intended_use_of(response: Mapping[str, Any]) -> tuple[str, ...]:
