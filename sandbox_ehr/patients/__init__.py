@@ -12,7 +12,7 @@ from sandbox_ehr.patients.staff import STAFF, staff
 __all__ = ["STAFF", "samples", "staff"]
 
 _ALL: tuple[Callable[[date], Sample], ...] = (
-    trial.ready, trial.facts_missing, trial.too_short, trial.conflict, trial.stale, trial.epidural,
+    trial.ready, trial.facts_missing, trial.gaps, trial.too_short, trial.conflict, trial.stale, trial.epidural,
     trial.route_missing,
     permanent.ready, permanent.facts_missing, permanent.mixture, permanent.refill, permanent.authorized,
     permanent.pending,

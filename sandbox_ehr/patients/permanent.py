@@ -9,7 +9,7 @@ import msgspec
 from sandbox_ehr.codes import HCPCS, INGREDIENTS
 from sandbox_ehr.order_form import Ingredient, OrderForm, Segment
 from sandbox_ehr.patients.chart import Chart
-from sandbox_ehr.patients.sample import PERMANENT_ANSWERS, Sample
+from sandbox_ehr.patients.sample import OPIOIDS_FAILED, PERMANENT_ANSWERS, Sample
 
 GROUP = "Permanent pump"
 
@@ -56,8 +56,9 @@ def facts_missing(as_of: date) -> Sample:
     reason = chart.problem("G89.21", "Chronic pain due to trauma")
     chart.ten_weeks_of_morphine("30")
     chart.pain("9", ago=45)
-    chart.did("Intrathecal drug trial", ago=38)
+    chart.did("Intrathecal drug trial", ago=38, cpt="62323")
     chart.pain("4", ago=34)
+    chart.answers(OPIOIDS_FAILED, ago=50)
     return Sample(
         id=chart.ident,
         name="Casimir Sample",

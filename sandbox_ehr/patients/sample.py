@@ -34,6 +34,8 @@ TRIAL_ANSWERS = {
     "systemic_opioid_adequate_dose": "yes",
     "implant_contraindications_eliminated": "yes",
 }
+# What an earlier form says of the time before: history, which is asked once.
+OPIOIDS_FAILED = {"noninvasive_trial_outcome": "failure", "systemic_opioid_adequate_dose": "yes"}
 PERMANENT_ANSWERS = {
     **TRIAL_ANSWERS,
     "request_type": "permanent",

@@ -9,7 +9,7 @@ import msgspec
 from sandbox_ehr.codes import INGREDIENTS
 from sandbox_ehr.order_form import Ingredient, OrderForm
 from sandbox_ehr.patients.chart import Chart
-from sandbox_ehr.patients.sample import TRIAL_ANSWERS, Sample
+from sandbox_ehr.patients.sample import OPIOIDS_FAILED, TRIAL_ANSWERS, Sample
 
 GROUP = "Preliminary trial"
 
@@ -57,11 +57,39 @@ def facts_missing(as_of: date) -> Sample:
     chart.ten_weeks_of_morphine("60")
     chart.took("7804", "Oxycodone", "5", per_day=4, ago=60, as_needed=True)
     chart.pain("7", ago=12)
+    chart.answers(OPIOIDS_FAILED, ago=65)
     return Sample(
         id=chart.ident,
         name="Theodore Sample",
         group=GROUP,
         shows="The chart shows ten weeks of morphine by the clock; what only a clinician can judge is missing.",
+        resources=tuple(chart.resources),
+        order=trial_order(reason),
+    )
+
+
+def gaps(as_of: date) -> Sample:
+    """Two courses by the clock with three weeks between them, and tablets if needed: six weeks are not proven."""
+    chart = Chart("trial-gaps", "Mathilda", "Example", "female", "1964-10-27", as_of)
+    chart.coverage()
+    chart.encounter()
+    reason = chart.problem("G89.28", "Chronic pain after surgery")
+    chart.took(
+        INGREDIENTS["morphine"], "Morphine, extended release", "30", ago=150, until=122, stopped="Admitted to hospital"
+    )
+    chart.took("7804", "Oxycodone", "5", per_day=4, ago=122, until=101, as_needed=True)
+    chart.took(
+        INGREDIENTS["morphine"], "Morphine, extended release", "30", ago=101, until=73, stopped="Not enough relief"
+    )
+    chart.pain("8", ago=70)
+    chart.answers(
+        {**OPIOIDS_FAILED, "severe_chronic_intractable_pain": "yes", "life_expectancy_ge_3_months": "yes"}, ago=40
+    )
+    return Sample(
+        id=chart.ident,
+        name="Mathilda Example",
+        group=GROUP,
+        shows="Twice four weeks of morphine by the clock, tablets if needed between: the six weeks are asked about.",
         resources=tuple(chart.resources),
         order=trial_order(reason),
     )

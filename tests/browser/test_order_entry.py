@@ -109,6 +109,7 @@ SILENT = Outcome()
 OUTCOMES = {
     "trial-ready": Outcome(COVERED, NEEDED, (READY,)),
     "trial-facts-missing": Outcome(COVERED, NEEDED, (ASKS,)),
+    "trial-gaps": Outcome(COVERED, NEEDED, (ASKS,)),
     "trial-too-short": Outcome(COVERED, NEEDED, ("clinical rationale",)),
     "trial-conflict": Outcome(COVERED, NEEDED, (ASKS,)),
     "trial-stale": Outcome(COVERED, NEEDED, (ASKS,)),
