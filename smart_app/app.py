@@ -24,7 +24,7 @@ from smart_app.smart.discovery import Discovery
 from smart_app.smart.id_token import IdentityKeys
 from smart_app.smart.tokens import TokenEndpoint
 from smart_app.store import AppStore
-from smart_app.web import error_pages, forms_setup, launch_pages, request_log, security
+from smart_app.web import error_pages, forms_setup, launch_pages, prior_auth_setup, request_log, security
 from smart_app.web.cookies import Cookies
 from smart_app.web.security import parts
 
@@ -145,4 +145,5 @@ def create_app(settings: Settings, world: World, keys: AppKeys | None = None) ->
     error_pages.install(app)
     app.register_blueprint(launch_pages.blueprint)
     forms_setup.install(app, app.extensions["smart_app"])
+    prior_auth_setup.install(app, app.extensions["smart_app"])
     return app

@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 import sqlalchemy as sa
 
-from smart_app.database import PAYER_SUBSCRIPTION, SUBMISSION, engine_of
+from smart_app.database import PAYER_SUBSCRIPTION, SUBMISSION
 from smart_app.errors import FormChanged
 from smart_app.sealing import Sealer
 from smart_app.store import digest, micros
@@ -61,17 +61,13 @@ _DECODE = msgspec.json.Decoder(Submission).decode
 
 
 class Submissions:
-    """Each method is one statement, safe for several processes. To be made after a process has forked."""
+    """Each method is one statement, safe for several processes."""
 
-    def __init__(self, url: str, sealer: Sealer, now: Callable[[], datetime]) -> None:
-        """Nothing is opened yet."""
-        self._engine = engine_of(url)
+    def __init__(self, engine: sa.Engine, sealer: Sealer, now: Callable[[], datetime]) -> None:
+        """``engine`` is the app store's: one set of connections per process."""
+        self._engine = engine
         self._sealer = sealer
         self._now = now
-
-    def close(self) -> None:
-        """End all connections."""
-        self._engine.dispose()
 
     def keep(self, submission: Submission, claim: str, version: int) -> int:
         """Keep it over ``version`` (0: new); ``claim`` is the identifier of its newest Claim. Gives the new version.

@@ -186,12 +186,46 @@ PAGES: Mapping[str, Sorry] = {
         ("Try again later.", "If it stays so, tell the app's administrators the reference below."),
         level=logging.ERROR,
     ),
+    "payer_declined": Sorry(
+        502,
+        "The payer cannot give its questions for this order",
+        "The payer understood the request and says:",
+        ("Put right what it names, for example in the order or the coverage, and open the app again.",),
+        level=logging.WARNING,
+    ),
+    "payer_unreadable": Sorry(
+        502,
+        "The payer's answer could not be read",
+        "The payer answered with something that is no list of questions. What you entered is kept.",
+        ("Try again later.", "If it stays so, tell the app's administrators the reference below."),
+        level=logging.ERROR,
+    ),
     "payer_unknown": Sorry(
         404,
         "This payer is not registered here",
         "The patient's coverage names a payer that this app does not know.",
         ("Answer the payer's questions on the way you used before.", "Tell the app's administrators the reference."),
         level=logging.WARNING,
+    ),
+    "coverage_missing": Sorry(
+        409,
+        "No coverage was found",
+        "The chart shows no coverage that is in force today, so the app does not know which payer to ask.",
+        ("Enter the coverage in the chart, then open the app again.",),
+    ),
+    "form_unusable": Sorry(
+        502,
+        "This form cannot be answered here",
+        "The payer's form needs something that this app cannot do faithfully. The payer was told, without any data of "
+        "the patient:",
+        ("Answer the payer's questions on the way you used before.",),
+        level=logging.ERROR,
+    ),
+    "no_such_form": Sorry(
+        404,
+        "This form is not open here",
+        "The address names a form that this session does not have.",
+        ("Open the app again from the patient's chart.",),
     ),
     "no_form_needed": Sorry(
         200,
@@ -200,6 +234,19 @@ PAGES: Mapping[str, Sorry] = {
         ("You can close this window and sign the order.",),
     ),
     # -- the app itself
+    # -- prior authorization
+    "cannot_submit": Sorry(
+        409,
+        "The request cannot be sent yet",
+        "Something is missing that the payer needs. Nothing was sent.",
+        ("Go back, put it right, and submit again. If you cannot, tell the app's administrators the reference below.",),
+    ),
+    "nothing_new": Sorry(
+        409,
+        "There is nothing new to send",
+        "The payer has every form that is signed. Nothing was sent.",
+        ("Finish and sign the form first, then send the answers.",),
+    ),
     "not_found": Sorry(404, "There is no such page", "The address is not one of this app.", (_FROM_EHR,)),
     "too_large": Sorry(
         413, "That was too much at once", "The entry is larger than a form can be. Nothing was changed.", ("Go back.",)

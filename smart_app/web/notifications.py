@@ -7,6 +7,7 @@ from flask import Blueprint, Response, current_app, request
 from cds_service.errors import CdsServiceError
 from cds_service.fhir.json import parse
 from smart_app.prior_auth import PriorAuth
+from smart_app.web.security import no_browser
 
 MAX_BYTES = 20_000_000
 
@@ -14,6 +15,7 @@ blueprint = Blueprint("notifications", __name__)
 
 
 @blueprint.post("/notifications/<payer>")
+@no_browser
 def notify(payer: str) -> Response:
     """Take one. 200 also for a handshake and for what is about no request of ours: the payer need not say it again."""
     use_case: PriorAuth = current_app.extensions["prior_auth"]
