@@ -270,7 +270,10 @@ def authorizations() -> None:
 @click.option("--form", type=click.Choice(["csv", "ndjson"]), help="Form of the file. [by its name]")
 @click.option("--source", default="import", show_default=True, help="Where the file comes from.")
 def import_file(file: IO[bytes], form: str | None, source: str) -> None:
-    """Import authorizations; running it again changes nothing. Exit status 1: some lines were refused."""
+    """Import authorizations: CSV or NDJSON with our columns, or NDJSON of FHIR ClaimResponses.
+
+    Running it again changes nothing. Every mistake of every line is told. Exit status 1: some lines were refused.
+    """
     from cds_service.adapters.policy_files import load_configuration
     from cds_service.adapters.system import SystemClock
     from cds_service.use_cases.import_authorizations import import_authorizations
@@ -285,6 +288,7 @@ def import_file(file: IO[bytes], form: str | None, source: str) -> None:
         drugs=drugs,
         source=source,
         at=SystemClock().now(),
+        vocabulary=configuration.vocabulary,
         progress=lambda count: click.echo(f"\r{count} lines", err=True, nl=False) if sys.stderr.isatty() else None,
     )
     counts = f"added {report.added}, changed {report.changed}, unchanged {report.unchanged}"

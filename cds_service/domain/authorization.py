@@ -28,6 +28,7 @@ class Authorization(msgspec.Struct, frozen=True):
     quantity: str = ""
     due: str = ""  # when a pending one is to be answered, ISO instant
     source: str = "import"
+    services_only: bool = False  # it names services and devices by ``codes``, and no drug at all
 
 
 class OnFile(msgspec.Struct, frozen=True):
@@ -97,7 +98,7 @@ def _speaks_of(authorization: Authorization, order: Order) -> bool:
     """Same drugs and route; a service or device by one of its codes."""
     if order.kind is not OrderKind.DRUG:
         return any(code.code in authorization.codes for code in order.codes)
-    if order.solution is None or order.route is None:
+    if order.solution is None or order.route is None or authorization.services_only:
         return False
     names = [part.name for part in order.solution.drugs()]
     if not names or None in names or authorization.route not in {"", order.route.value}:

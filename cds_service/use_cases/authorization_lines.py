@@ -8,11 +8,14 @@ limits as an object. Complaints name line and column and never repeat what was w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
+from typing import TypeVar
 
 from cds_service.domain.authorization import Authorization
 from cds_service.domain.vocabulary import RouteGroup
+
+T = TypeVar("T")
 
 COLUMNS = (
     "number",
@@ -49,6 +52,14 @@ class Refused(Exception):
         self.allowed = allowed
 
 
+class RefusedEntry(Exception):
+    """Every complaint about one entry."""
+
+    def __init__(self, complaints: Sequence[Refused]) -> None:
+        super().__init__(*complaints)
+        self.complaints = tuple(complaints)
+
+
 def read_entry(values: Mapping[str, object], *, drugs: Collection[str], source: str) -> Authorization:
     """One authorization of one CSV row or NDJSON object.
 
@@ -58,34 +69,66 @@ def read_entry(values: Mapping[str, object], *, drugs: Collection[str], source: 
         source: where the entry comes from, unless it says so itself.
 
     Raises:
-        Refused: a column is unknown, missing or holds something else than it may.
+        RefusedEntry: columns are unknown, missing or hold something else than they may; with every complaint.
     """
     if not values.keys() <= set(COLUMNS):
-        raise Refused("", "an unknown column; the columns are " + ", ".join(COLUMNS))
-    for column in REQUIRED:
-        if not _text(values, column):
-            raise Refused(column, "must be stated")
-    named = _names(values, "drugs", drugs)
-    start, end = _day(values, "start"), _day(values, "end")
+        raise RefusedEntry([Refused("", "an unknown column; the columns are " + ", ".join(COLUMNS))])
+    told = _Complaints()
+    nothing: tuple[str, ...] = ()
+    named = told.tried(lambda: _names(values, "drugs", drugs), nothing)
+    start = told.tried(lambda: _start(values), date.min)
+    entry = Authorization(
+        number=told.tried(lambda: _identifier(values, "number"), ""),
+        member_id=told.tried(lambda: _identifier(values, "member_id"), ""),
+        status=told.tried(lambda: _one_of(values, "status", STATUSES), ""),
+        drugs=named,
+        route=told.tried(lambda: _one_of(values, "route", ("", *ROUTES)), ""),
+        start=start,
+        end=told.tried(lambda: _end(values, start), None),
+        max_daily=told.tried(lambda: _limits(values, named or drugs), {}),
+        codes=told.tried(lambda: _codes(values, "codes"), ()),
+        billing=told.tried(lambda: _codes(values, "billing"), ()),
+        quantity=told.tried(lambda: _matching(values, "quantity", _TEXT, "at most 200 characters of one line"), ""),
+        due=told.tried(lambda: _instant(values, "due"), ""),
+        source=told.tried(lambda: _identifier(values, "source", source), ""),
+    )
+    if told.complaints:
+        raise RefusedEntry(told.complaints)
+    return entry
+
+
+class _Complaints:
+    """Goes on after a complaint, so that all of them are told at once."""
+
+    def __init__(self) -> None:
+        self.complaints: list[Refused] = []
+
+    def tried(self, read: Callable[[], T], instead: T) -> T:
+        try:
+            return read()
+        except Refused as complaint:
+            self.complaints.append(complaint)
+            return instead
+
+
+def _identifier(values: Mapping[str, object], column: str, default: str = "") -> str:
+    if column in REQUIRED and not _text(values, column):
+        raise Refused(column, "must be stated")
+    return _matching(values, column, _IDENTIFIER, "1 to 64 visible ASCII characters without blanks", default)
+
+
+def _start(values: Mapping[str, object]) -> date:
+    start = _day(values, "start")
     if start is None:
         raise Refused("start", "must be stated")
+    return start
+
+
+def _end(values: Mapping[str, object], start: date) -> date | None:
+    end = _day(values, "end")
     if end is not None and end < start:
         raise Refused("end", "not before start")
-    return Authorization(
-        number=_matching(values, "number", _IDENTIFIER, "1 to 64 visible ASCII characters without blanks"),
-        member_id=_matching(values, "member_id", _IDENTIFIER, "1 to 64 visible ASCII characters without blanks"),
-        status=_one_of(values, "status", STATUSES),
-        drugs=named,
-        route=_one_of(values, "route", ("", *ROUTES)),
-        start=start,
-        end=end,
-        max_daily=_limits(values, named or drugs),
-        codes=_codes(values, "codes"),
-        billing=_codes(values, "billing"),
-        quantity=_matching(values, "quantity", _TEXT, "at most 200 characters of one line"),
-        due=_instant(values, "due"),
-        source=_matching(values, "source", _IDENTIFIER, "1 to 64 visible ASCII characters without blanks", source),
-    )
+    return end
 
 
 def _text(values: Mapping[str, object], column: str) -> str:
@@ -108,6 +151,8 @@ def _matching(
 
 def _one_of(values: Mapping[str, object], column: str, allowed: Collection[str]) -> str:
     text = _text(values, column)
+    if not text and column in REQUIRED:
+        raise Refused(column, "must be stated")
     if text not in allowed:
         raise Refused(column, "one of " + ", ".join(word or "(empty)" for word in allowed))
     return text

@@ -10,15 +10,17 @@ from datetime import datetime
 import msgspec
 
 from cds_service.domain.authorization import Authorization
+from cds_service.domain.vocabulary import Vocabulary
 from cds_service.errors import ConfigurationError, MalformedRequest
 from cds_service.fhir.json import parse
+from cds_service.fhir.pas.authorization_feed import Unreadable, read_authorizations
 from cds_service.ports import Store
-from cds_service.use_cases.authorization_lines import COLUMNS, REQUIRED, Refused, read_entry
+from cds_service.use_cases.authorization_lines import COLUMNS, REQUIRED, Refused, RefusedEntry, read_entry
 
 FORMS = ("csv", "ndjson")
 
 _AT_ONCE = 500  # entries per transaction
-_LONGEST_LINE = 65_536  # bytes
+_LONGEST_LINE = 262_144  # bytes
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ def import_authorizations(
     drugs: Collection[str],
     source: str,
     at: datetime,
+    vocabulary: Vocabulary | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> ImportReport:
     """Read authorizations and keep them, one per source and number; what is wrong is reported, the rest is kept.
@@ -57,6 +60,7 @@ def import_authorizations(
         drugs: drug names that the guidelines know.
         source: where the file comes from, for entries that do not say.
         at: the time of change.
+        vocabulary: what codes mean; needed where lines of NDJSON are FHIR ClaimResponses.
         progress: told how many lines have been read, after every transaction.
 
     Raises:
@@ -68,22 +72,36 @@ def import_authorizations(
     taken = _Taken(store, at, progress)
     first_line: dict[tuple[str, str], int] = {}
     for number, raw, values in _csv_entries(lines) if form == "csv" else _json_entries(lines):
-        entry = values if isinstance(values, Refused) else _read(values, drugs, source)
-        if isinstance(entry, Authorization):
-            first = first_line.setdefault((entry.source, entry.number), number)
-            if first == number:
+        try:
+            found = _read(values, vocabulary, drugs, source)
+            _refuse_twins(found, number, first_line)
+        except RefusedEntry as refused:
+            taken.refused += [Refusal(number, each.column, each.allowed) for each in refused.complaints]
+        else:
+            for entry in found:
                 taken.take(number, entry, raw)
-                continue
-            entry = Refused("number", f"once per file and source; it stands in line {first} already")
-        taken.refused.append(Refusal(number, entry.column, entry.allowed))
     return taken.report()
 
 
-def _read(values: Mapping[str, object], drugs: Collection[str], source: str) -> Authorization | Refused:
+def _refuse_twins(found: Iterable[Authorization], number: int, first_line: dict[tuple[str, str], int]) -> None:
+    for entry in found:
+        first = first_line.setdefault((entry.source, entry.number), number)
+        if first != number:
+            raise RefusedEntry([Refused("number", f"once per file and source; it stands in line {first} already")])
+
+
+def _read(
+    values: Mapping[str, object] | Refused, vocabulary: Vocabulary | None, drugs: Collection[str], source: str
+) -> tuple[Authorization, ...]:
+    """What one line says: our columns, or a ClaimResponse."""
+    if isinstance(values, Refused):
+        raise RefusedEntry([values])
+    if "resourceType" not in values or vocabulary is None:
+        return (read_entry(values, drugs=drugs, source=source),)
     try:
-        return read_entry(values, drugs=drugs, source=source)
-    except Refused as complaint:
-        return complaint
+        return read_authorizations(values, vocabulary, source)
+    except Unreadable as unreadable:
+        raise RefusedEntry([Refused(each.where, each.allowed) for each in unreadable.mistakes]) from None
 
 
 class _Taken:

@@ -1,0 +1,278 @@
+"""A ClaimResponse of the payer's own systems as authorizations on file (import as NDJSON, and the FHIR feed).
+
+Taken is what PAS says of a line: review action, number, period, what is authorized; and from the whole, where a line
+says nothing, ``preAuthRef`` and ``preAuthPeriod``. A drug is named by RxNorm; its largest daily amount and its route,
+for which PAS has no place, by the extension ``authorized-therapy``. Every mistake is told, none is guessed around.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from cds_service.domain.authorization import Authorization
+from cds_service.domain.record import Code
+from cds_service.domain.vocabulary import RouteGroup, Vocabulary
+from cds_service.fhir.concepts import codes, dicts, number, word
+from cds_service.fhir.pas import systems
+
+THERAPY = "https://cds.example.org/fhir/StructureDefinition/authorized-therapy"
+_MEMBER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
+_STATUS = {"A1": "active", "A6": "active", "A4": "pending", "A3": "revoked", systems.CANCELLED: "revoked"}
+_WITHDRAWN = frozenset({"cancelled", "entered-in-error"})
+_NUMBER = re.compile(r"[!-~]{1,64}")
+_HCPCS = re.compile(r"[A-Z0-9]{4,7}")
+_NEURAXIAL = frozenset({RouteGroup.INTRATHECAL, RouteGroup.EPIDURAL, RouteGroup.INTRASPINAL})
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """What is wrong with one element: where (FHIRPath), and what is allowed there; never what was written."""
+
+    where: str
+    allowed: str
+
+
+class Unreadable(Exception):
+    """A ClaimResponse from which no authorization can be read; with every mistake."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__(mistakes)
+        self.mistakes = mistakes
+
+
+def read_authorizations(resource: Mapping[str, Any], vocabulary: Vocabulary, source: str) -> tuple[Authorization, ...]:
+    """The authorizations of one ClaimResponse, one for each number. A line without number says nothing of interest.
+
+    Raises:
+        Unreadable: with every mistake found; then nothing of it is taken.
+    """
+    reader = _Reader(resource, vocabulary, source)
+    found = reader.read()
+    if reader.mistakes:
+        raise Unreadable(tuple(dict.fromkeys(reader.mistakes)))
+    return found
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """One ``item`` with the ``addItem`` that states what was authorized instead."""
+
+    where: str
+    item: Mapping[str, Any]
+    added: tuple[Mapping[str, Any], ...]
+    action: str
+    number: str
+
+
+class _Reader:
+    def __init__(self, resource: Mapping[str, Any], vocabulary: Vocabulary, source: str) -> None:
+        self._resource = resource
+        self._vocabulary = vocabulary
+        self._source = source
+        self.mistakes: list[Mistake] = []
+
+    def wrong(self, where: str, allowed: str) -> None:
+        self.mistakes.append(Mistake(f"ClaimResponse{where}", allowed))
+
+    def read(self) -> tuple[Authorization, ...]:
+        """Everything, with mistakes collected on the way."""
+        resource = self._resource
+        if resource.get("resourceType") != "ClaimResponse":
+            self.mistakes.append(Mistake("resourceType", "ClaimResponse"))
+            return ()
+        if resource.get("use") != "preauthorization":
+            self.wrong(".use", "preauthorization")
+        status = word(resource.get("status"))
+        if status not in {"active", *_WITHDRAWN}:
+            self.wrong(".status", "active, cancelled or entered-in-error")
+        member = self._member()
+        lines = list(self._lines())
+        if not lines:
+            self.wrong(".preAuthRef", "the authorization's number, here or on the review action of a line")
+        found = [self._authorization(line, member, status) for line in lines]
+        held = [each for each in found if each is not None]
+        if len({each.number for each in held}) != len(held):
+            self.wrong(".item", "one line for each number; lines of one number together as one authorization")
+        return tuple(held)
+
+    def _member(self) -> str:
+        """The member's id: ``patient.identifier``, or that of the contained Patient; of several the one typed MB."""
+        reference = self._resource.get("patient")
+        reference = reference if type(reference) is dict else {}
+        target = word(reference.get("reference"))
+        contained = [
+            each
+            for each in dicts(self._resource.get("contained"))
+            if each.get("resourceType") == "Patient" and target == f"#{each.get('id')}"
+        ]
+        given = [each for patient in contained for each in dicts(patient.get("identifier"))]
+        if type(reference.get("identifier")) is dict:
+            given = [reference["identifier"]]
+        typed = [each for each in given if Code(_MEMBER_TYPE, "MB") in codes(each.get("type"))]
+        values = {word(each.get("value")) for each in (typed or given)}
+        value = values.pop() if len(values) == 1 else ""
+        if not _NUMBER.fullmatch(value):
+            self.wrong(".patient", "one identifier: the member id (type MB), here or on a contained Patient")
+        return value
+
+    def _lines(self) -> Iterator[_Line]:
+        """Lines that name a number; where none does, all of them under ``preAuthRef``."""
+        whole = word(self._resource.get("preAuthRef"))
+        added = list(dicts(self._resource.get("addItem")))
+        for at, item in enumerate(dicts(self._resource.get("item"))):
+            instead = tuple(each for each in added if item.get("itemSequence") in (each.get("itemSequence") or ()))
+            action, own = _review(item)
+            own = own or next((found for each in instead if (found := _review(each)[1])), "")
+            if own or whole:
+                yield _Line(f".item[{at}]", item, instead, action, own or whole)
+        if whole and not list(dicts(self._resource.get("item"))):
+            yield _Line("", self._resource, (), "A1", whole)
+
+    def _authorization(self, line: _Line, member: str, status: str) -> Authorization | None:
+        if line.action not in _STATUS:
+            self.wrong(f"{line.where}.adjudication", "a reviewAction with one of A1, A3, A4, A6")
+        if not _NUMBER.fullmatch(line.number):
+            self.wrong(f"{line.where}.adjudication", "a number of 1 to 64 visible ASCII characters without blanks")
+        start, end = self._period(line)
+        products = [line.item, *_details(line.item), *line.added]
+        named = [code for each in products for code in _products(each)]
+        drugs = self._drugs(line, named)
+        daily, routes = self._therapy(line, drugs)
+        lists = {uri for name in ("hcpcs", "cpt") for uri in self._vocabulary.systems.get(name, ())}
+        services = tuple(dict.fromkeys(each.code for each in named if each.system in lists))
+        if any(_HCPCS.fullmatch(each) is None for each in services):
+            self.wrong(f"{line.where}.productOrService", "HCPCS or CPT codes: 4 to 7 capital letters and digits")
+        if not drugs and not services:
+            self.wrong(f"{line.where}.productOrService", "a drug of the guideline by RxNorm, or a HCPCS or CPT code")
+        if self.mistakes or start is None:
+            return None
+        return Authorization(
+            number=line.number,
+            member_id=member,
+            status="revoked" if status in _WITHDRAWN else _STATUS[line.action],
+            drugs=drugs,
+            route=routes.pop() if len(routes) == 1 else "",
+            start=start,
+            end=end,
+            max_daily=daily,
+            codes=() if drugs else services,
+            billing=services,
+            source=self._source,
+            services_only=not drugs,
+        )
+
+    def _period(self, line: _Line) -> tuple[date | None, date | None]:
+        places = [*(_extension(each, "itemPreAuthPeriod", "valuePeriod") for each in (line.item, *line.added))]
+        period = next((each for each in [*places, self._resource.get("preAuthPeriod")] if type(each) is dict), {})
+        start, end = _day(period.get("start")), _day(period.get("end"))
+        if start is None or ("end" in period and end is None) or (end is not None and end < start):
+            self.wrong(".preAuthPeriod", "start, and an end not before it if any: dates, here or on the line")
+        return start, end
+
+    def _drugs(self, line: _Line, named: list[Code]) -> tuple[str, ...]:
+        """Guideline names of the RxNorm codes; a code of another drug is a mistake, not a drug less."""
+        rxnorm = frozenset(self._vocabulary.systems.get("rxnorm", ()))
+        found: dict[str, None] = {}
+        stated = [code for code in named if code.system in rxnorm]
+        stated += [code for part in _parts(line, "drug") for code in _coding(part)]
+        for code in stated:
+            names = self._names(code)
+            if not names:
+                self.wrong(f"{line.where}.productOrService", "drugs of the guideline by their RxNorm code")
+            found |= dict.fromkeys(names)
+        return tuple(found)
+
+    def _names(self, code: Code) -> tuple[str, ...]:
+        ingredient = self._vocabulary.ingredients.get(code)
+        if ingredient is not None:
+            return (ingredient.name,)
+        product = self._vocabulary.products.get(code)
+        return tuple(part.ingredient for part in product.ingredients) if product is not None else ()
+
+    def _therapy(self, line: _Line, drugs: tuple[str, ...]) -> tuple[dict[str, str], set[str]]:
+        """Largest daily amounts and routes of ``authorized-therapy``."""
+        daily: dict[str, str] = {}
+        routes: set[str] = set()
+        for therapy in _therapies(line):
+            parts = {word(each.get("url")): each for each in dicts(therapy.get("extension"))}
+            names = [name for code in _coding(parts.get("drug", {})) for name in self._names(code)]
+            amount = parts.get("daily", {}).get("valueQuantity")
+            if amount is not None:
+                limit = _daily(amount)
+                if limit is None or len(names) != 1 or names[0] not in drugs:
+                    self.wrong(f"{line.where}.extension(authorized-therapy)", "one drug, and mg/d (UCUM) above zero")
+                    continue
+                daily[names[0]] = limit
+            for code in codes(parts.get("route", {}).get("valueCodeableConcept")):
+                group = self._vocabulary.routes.get(code)
+                if group not in _NEURAXIAL:
+                    self.wrong(f"{line.where}.extension(authorized-therapy)", "an intrathecal or epidural route")
+                else:
+                    routes.add(group.value)
+        return daily, routes
+
+
+def _review(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Review action and number of a line, "" where it has none."""
+    for adjudication in dicts(item.get("adjudication")):
+        action = _extension(adjudication, "reviewAction", "extension")
+        parts = {word(each.get("url")): each for each in dicts(action)}
+        code = parts.get(systems.extension("reviewActionCode"), {}).get("valueCodeableConcept")
+        found = next((each.code for each in codes(code)), "")
+        if found:
+            return found, word(parts.get("number", {}).get("valueString"))
+    return "", ""
+
+
+def _extension(holder: Mapping[str, Any], name: str, value: str) -> Any:
+    url = systems.extension(name)
+    return next((each.get(value) for each in dicts(holder.get("extension")) if each.get("url") == url), None)
+
+
+def _details(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What ``itemAuthorizedDetail`` says, as if it were a line."""
+    parts = dicts(_extension(item, "itemAuthorizedDetail", "extension"))
+    return [
+        {"productOrService": each.get("valueCodeableConcept")}
+        for each in parts
+        if each.get("url") == "productOrServiceCode"
+    ]
+
+
+def _products(item: Mapping[str, Any]) -> tuple[Code, ...]:
+    return codes(item.get("productOrService"))
+
+
+def _therapies(line: _Line) -> list[dict[str, Any]]:
+    holders = (line.item, *line.added)
+    return [each for held in holders for each in dicts(held.get("extension")) if each.get("url") == THERAPY]
+
+
+def _parts(line: _Line, name: str) -> list[dict[str, Any]]:
+    return [part for therapy in _therapies(line) for part in dicts(therapy.get("extension")) if part.get("url") == name]
+
+
+def _coding(part: Mapping[str, Any]) -> tuple[Code, ...]:
+    coding = part.get("valueCoding")
+    return codes({"coding": [coding]}) if type(coding) is dict else ()
+
+
+def _daily(quantity: Any) -> str | None:
+    """An amount per day as authorizations hold it."""
+    if type(quantity) is not dict or quantity.get("code") != "mg/d" or "ucum" not in word(quantity.get("system")):
+        return None
+    value = quantity.get("value")
+    exact = number(value)
+    if exact is None or not 0 < exact < 1_000_000_000 or exact.denominator > 1_000_000_000:
+        return None
+    return f"{value:f} mg/d" if not isinstance(value, int) else f"{value} mg/d"
+
+
+def _day(value: Any) -> date | None:
+    try:
+        return date.fromisoformat(word(value)[:10])
+    except ValueError:
+        return None
