@@ -139,7 +139,8 @@ def create_app(settings: Settings, world: World, keys: AppKeys | None = None) ->
     app = Flask("smart_app", static_folder="web/static", template_folder="web/templates")
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_FORM, MAX_FORM_MEMORY_SIZE=LARGEST_FORM, DEBUG=False)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.extensions["smart_app"] = build_parts(settings, world, keys)
+    made = build_parts(settings, world, keys)
+    app.extensions.update(smart_app=made, app_store=made.store)
     request_log.install(app, world.new_id, world.monotonic)
     security.install(app)
     error_pages.install(app)
