@@ -38,18 +38,25 @@ class Signed(msgspec.Struct, frozen=True):
 
 
 def find(draft: Draft, stored: Iterable[Mapping[str, Any]], since: date) -> Signed:
-    """The signed order among ``stored``; only those authored on ``since`` or later can be it.
+    """The signed order among ``stored``.
 
-    Each kind of sign is tried before the next weaker one; drug and route must both be known for the last of them.
+    Each kind of sign is tried before the next weaker one. By drug and route, or as a mere choice, only orders authored
+    on ``since`` or later can be meant: earlier ones were there before anybody wrote the draft.
     """
-    signed = [one for one in stored if _could_be(one, since)]
-    for fits in (_same_assertion, _same_identifier, _same_id, _same_drug):
-        found = [one for one in signed if fits(draft, one)]
+    signed = [one for one in stored if word(one.get("status")) in _SIGNED]
+    fresh = [one for one in signed if _authored_since(one, since)]
+    for fits, among in (
+        (_same_assertion, signed),
+        (_same_identifier, signed),
+        (_same_id, signed),
+        (_same_drug, fresh),
+    ):
+        found = [one for one in among if fits(draft, one)]
         if len(found) == 1:
             return Signed(found[0])
         if found:
             return Signed(None, tuple(found))
-    return Signed(None, tuple(signed))
+    return Signed(None, tuple(fresh))
 
 
 def sketch(order: Mapping[str, Any], medication: Mapping[str, Any] | None) -> Draft:
@@ -64,9 +71,9 @@ def sketch(order: Mapping[str, Any], medication: Mapping[str, Any] | None) -> Dr
     )
 
 
-def _could_be(order: Mapping[str, Any], since: date) -> bool:
+def _authored_since(order: Mapping[str, Any], since: date) -> bool:
     authored = day(order.get("authoredOn"))
-    return word(order.get("status")) in _SIGNED and (authored is None or authored >= since)
+    return authored is None or authored >= since
 
 
 def _same_assertion(draft: Draft, order: Mapping[str, Any]) -> bool:
