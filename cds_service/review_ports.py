@@ -120,6 +120,14 @@ class ReviewReads(Protocol):
         """The latest lines of the audit log before an instant, the newest first."""
         ...
 
+    def remember(self, person: Person, at: datetime) -> None:
+        """Somebody signed in: keep the name, so that pages need not show ids."""
+        ...
+
+    def names(self) -> Mapping[str, str]:
+        """Names of everybody who ever signed in, by id."""
+        ...
+
     def proposal(self, case_id: str) -> Proposal | None:
         """The proposal that waits, if any."""
         ...

@@ -47,6 +47,25 @@ def load_or_make_token_key(path: Path) -> ECKey:
     return key
 
 
+def load_client_secret(path: Path | None) -> str:
+    """The secret of our client at the reviewers' identity provider; "" where there is none.
+
+    Raises:
+        ConfigurationError: others than its owner can read it, or it cannot be read.
+    """
+    if path is None:
+        return ""
+    try:
+        mode, text = stat.S_IMODE(path.stat().st_mode), path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"CDS_OIDC_CLIENT_SECRET_FILE: {path} cannot be read") from None
+    if mode & 0o077:
+        raise ConfigurationError(f"CDS_OIDC_CLIENT_SECRET_FILE: {path} has mode {mode:04o}; allowed: 0600 (chmod 600)")
+    if not text:
+        raise ConfigurationError(f"CDS_OIDC_CLIENT_SECRET_FILE: {path} is empty")
+    return text
+
+
 def _secret(setting: str, path: Path, fresh: Callable[[], bytes]) -> bytes:
     try:
         if not path.exists():

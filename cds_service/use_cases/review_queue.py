@@ -39,6 +39,7 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
 
     case: Case
     due: Due
+    reviewer: str  # name of whom it is assigned to
     asked: str  # "morphine, intrathecal; pump"
     reasons: tuple[str, ...]
     drugs: tuple[str, ...]
@@ -79,7 +80,8 @@ class ReviewQueue:
             number=wanted.number,
         )
         found = self._reads.queue(query)
-        every = [_row(case, now) for case in found]
+        names = self._reads.names()
+        every = [_row(case, now, names) for case in found]
         rows = [row for row in every if _matches(row, wanted)]
         pages = max(1, -(-len(rows) // PAGE_LENGTH))
         page = min(max(1, wanted.page), pages)
@@ -129,12 +131,13 @@ def asked_for(lines: Sequence[CaseLine]) -> str:
     return "; ".join(said)
 
 
-def _row(case: Case, now: datetime) -> QueueRow:
+def _row(case: Case, now: datetime, names: Mapping[str, str]) -> QueueRow:
     lines = case.summary.lines
     waits = case.state is CaseState.PENDED
     return QueueRow(
         case=case,
         due=due_of(case.received, case.due if waits else None, now),
+        reviewer=names.get(case.assigned_to, case.assigned_to),
         asked=asked_for(lines),
         reasons=reasons_of(lines),
         drugs=_sorted(drug for line in lines for drug in line.drugs),

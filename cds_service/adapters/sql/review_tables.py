@@ -19,6 +19,16 @@ REVIEW_SESSION = Table(
     sqlite_with_rowid=False,
 )
 
+REVIEW_PERSON = Table(
+    "review_person",
+    METADATA,
+    Column("id", String, primary_key=True),  # the identity provider's
+    Column("name", String, nullable=False),  # as of the latest sign-in
+    Column("role", String, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 REVIEW_PROPOSAL = Table(
     "review_proposal",
     METADATA,

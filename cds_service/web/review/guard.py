@@ -10,7 +10,7 @@ from flask import Blueprint, g, redirect, request
 from werkzeug.wrappers import Response
 
 from cds_service.domain.payer import ReviewRules
-from cds_service.domain.review import Right, rights_of
+from cds_service.domain.review import Person, Right, rights_of
 from cds_service.errors import NotAllowed
 from cds_service.web.call_note import NOTE
 from cds_service.web.review.sessions import SESSION_COOKIE, Session, SessionKeeper, token_matches
@@ -57,7 +57,7 @@ class Guard:
                 g.review = session
                 if method == "POST":
                     self.check_form(request.cookies.get(SESSION_COOKIE, ""))
-                if right not in rights_of(session.person.role, self._rules):
+                if not self.may(session.person, right):
                     raise NotAllowed("your role does not allow this")
                 return view(**values)
 
@@ -66,6 +66,10 @@ class Guard:
             return view
 
         return register
+
+    def may(self, person: Person, right: Right) -> bool:
+        """Whether this person has the right."""
+        return right in rights_of(person.role, self._rules)
 
     def check_form(self, secret: str) -> None:
         """Refuse a POST that is not from our own page. Raises NotAllowed (reliability 105)."""

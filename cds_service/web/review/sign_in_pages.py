@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final, Protocol
 
 import msgspec
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from cds_service.domain.prior_auth import AuditEntry
@@ -62,6 +63,8 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     guard: Guard
     clock: Clock
     note: Callable[[AuditEntry], None]
+    remember: Callable[[Person, datetime], None]
+    render: Callable[..., Response]  # (template, **values)
     provider: IdentityProvider | None = None
     demo_people: Sequence[Person] = ()
 
@@ -79,12 +82,12 @@ def _page(door: Door) -> Response:
     request.environ[NOTE].route = "/review/sign-in"
     after = _next()
     if door.provider is not None:
-        return _html(render_template("review/sign_in.html", people=(), next=after))
+        return door.render("sign_in", people=(), next=after)
     if not door.demo_people:
         raise NotFound("no sign-in is set up: CDS_OIDC_ISSUER is not set")
     secret = door.keeper.begin_sign_in({"next": after})
     token = form_token(secret)
-    answer = _html(render_template("review/sign_in.html", people=door.demo_people, token=token, words=ROLE_WORDS))
+    answer = door.render("sign_in", people=door.demo_people, token=token, words=ROLE_WORDS)
     give_cookie(answer, SIGN_IN_COOKIE, secret)
     return answer
 
@@ -129,7 +132,7 @@ def _sign_out(door: Door) -> Response:
         door.guard.check_form(secret)
         door.keeper.close(secret)
         door.note(_entry(door, session.person, "sign_out"))
-    answer = _html(render_template("review/signed_out.html"))
+    answer = door.render("signed_out")
     drop_cookie(answer, SESSION_COOKIE)
     return answer
 
@@ -140,13 +143,10 @@ def _provider(door: Door) -> IdentityProvider:
     return door.provider
 
 
-def _html(text: str) -> Response:
-    return Response(text, mimetype="text/html")
-
-
 def _let_in(door: Door, person: Person, after: str) -> Response:
     """A session under a new secret; the one that began the sign-in, and an older one, serve no more (row 104)."""
     secret = door.keeper.open(person, request.cookies.get(SESSION_COOKIE, ""))
+    door.remember(person, door.clock.now())
     door.note(_entry(door, person, "sign_in"))
     answer = redirect(after, 303)
     give_cookie(answer, SESSION_COOKIE, secret)

@@ -1,4 +1,4 @@
-"""Sessions of reviewers, and decisions that wait for a second signer."""
+"""Sessions and names of reviewers, and decisions that wait for a second signer."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_review_session_until", "review_session", ["until"])
+    op.create_table(
+        "review_person",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("name", sa.String, nullable=False),
+        sa.Column("role", sa.String, nullable=False),
+        sa.Column("seen", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "review_proposal",
         sa.Column("case_id", sa.String, primary_key=True),
