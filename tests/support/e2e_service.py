@@ -48,6 +48,7 @@ SYSTEM_SCOPES = (
     "system/Library.rs",
     "system/Claim.cu",
     "system/Subscription.cruds",
+    "system/ClaimResponse.cu",
 )
 
 

@@ -23,6 +23,7 @@ from cds_service.fhir.pas import systems
 THERAPY = "https://cds.example.org/fhir/StructureDefinition/authorized-therapy"
 _MEMBER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
 _STATUS = {"A1": "active", "A6": "active", "A4": "pending", "A3": "revoked", systems.CANCELLED: "revoked"}
+_UCUM = "http://unitsofmeasure.org"
 _WITHDRAWN = frozenset({"cancelled", "entered-in-error"})
 _NUMBER = re.compile(r"[!-~]{1,64}")
 _HCPCS = re.compile(r"[A-Z0-9]{4,7}")
@@ -262,7 +263,7 @@ def _coding(part: Mapping[str, Any]) -> tuple[Code, ...]:
 
 def _daily(quantity: Any) -> str | None:
     """An amount per day as authorizations hold it."""
-    if type(quantity) is not dict or quantity.get("code") != "mg/d" or "ucum" not in word(quantity.get("system")):
+    if type(quantity) is not dict or (quantity.get("system"), quantity.get("code")) != (_UCUM, "mg/d"):
         return None
     value = quantity.get("value")
     exact = number(value)
