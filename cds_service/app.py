@@ -27,19 +27,30 @@ from cds_service.adapters.memory import MemoryStore
 from cds_service.adapters.policy_files import Configuration, load_configuration
 from cds_service.adapters.secret_files import load_or_make_key, load_or_make_token_key, load_readers
 from cds_service.adapters.system import SystemClock, new_id
+from cds_service.adapters.token_purchase import public_keys
 from cds_service.backend_clients import BackendClient
 from cds_service.cds_hooks.services import SERVICES
 from cds_service.clients import ClientProfile
 from cds_service.errors import NotFound, StoreUnavailable
+from cds_service.fhir.dtr.capability import capability_statement
+from cds_service.fhir.dtr.parameters import read_expand
+from cds_service.fhir.form_urls import VERSIONS
 from cds_service.policy.page import page
 from cds_service.ports import Caller, FhirReader, FormStore, PrefetchSeen, Store
 from cds_service.settings import Settings
 from cds_service.use_cases.check_client import Report, check_client
 from cds_service.use_cases.decide import Addresses, Rules, prepare
+from cds_service.use_cases.documentation.form_errors import LogFormErrors
+from cds_service.use_cases.documentation.forms import prepare_forms
+from cds_service.use_cases.documentation.next_question import NextQuestion
+from cds_service.use_cases.documentation.packages import QuestionnairePackage
+from cds_service.use_cases.documentation.record_calls import RecordCalls
+from cds_service.use_cases.documentation.terminology import Terminology
 from cds_service.use_cases.evaluate_fetching import EvaluateFetching
+from cds_service.use_cases.feed_authorizations import FeedAuthorizations
 from cds_service.use_cases.order_sign import OrderSign
 from cds_service.use_cases.record_feedback import RecordFeedback
-from cds_service.web import cds_services, oauth, pages
+from cds_service.web import cds_services, dtr, feed, oauth, pages
 from cds_service.web.application import Parts, application
 from cds_service.web.log_lines import LineWriter
 from cds_service.web.metrics import Metrics
@@ -68,6 +79,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True):
     readers: Mapping[str, str]
     metrics: Metrics
     writer: LineWriter
+    public_keys: bytes = b'{"keys":[]}'  # JWK Set of the key that signs what we say of ourselves
 
 
 class OpenDoor:
@@ -119,14 +131,48 @@ def create_app(settings: Settings, world: Adapters) -> WSGIApplication:
             writer=world.writer,
             request_prefix=secrets.token_hex(6),
             queue_seconds=settings.queue_seconds,
-            blueprints=_for_systems(settings, world),
+            blueprints=_for_systems(settings, rules, world),
         )
     )
 
 
-def _for_systems(settings: Settings, world: Adapters) -> list[Blueprint]:
+def _for_systems(settings: Settings, rules: Rules, world: Adapters) -> list[Blueprint]:
     """What other systems call with a token of ours, and where they get one."""
-    return [oauth.blueprint(world.systems, settings.public_url, FHIR_BASES)]
+    feeding = FeedAuthorizations(world.store, world.configuration.vocabulary, world.clock)
+    return [
+        oauth.blueprint(world.systems, settings.public_url, FHIR_BASES),
+        _documentation(settings, rules, world),
+        feed.blueprint(feeding, world.systems, world.public_keys),
+    ]
+
+
+def _documentation(settings: Settings, rules: Rules, world: Adapters) -> Blueprint:
+    """DTR at every version's base."""
+    forms = prepare_forms(rules, settings.public_url)
+    store, clock, key, most = world.store, world.clock, world.key, settings.max_body_bytes
+    packages = QuestionnairePackage(
+        rules=rules, forms=forms, memory=store, clock=clock, new_id=new_id, key=key, max_bytes=most
+    )
+    questions = NextQuestion(rules=rules, forms=forms, memory=store, store=store, clock=clock, key=key, max_bytes=most)
+    errors = LogFormErrors(forms, store, clock, world.metrics.event, max_bytes=most)
+    return dtr.blueprint(
+        dtr.Dtr(
+            door=world.systems,
+            operations={
+                "questionnaire-package": ("qpackage", packages),
+                "next-question": ("nextq", questions),
+                "log-questionnaire-errors": ("errors", errors),
+            },
+            reads=Terminology(forms),
+            read_expand=read_expand,
+            capability={
+                version: msgspec.json.encode(capability_statement(version, f"{settings.public_url}/dtr/{version}"))
+                for version in VERSIONS
+            },
+            record=RecordCalls(store, clock, _told_of_incidents(world.metrics)),
+            max_body_bytes=most,
+        )
+    )
 
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +230,7 @@ def real_adapters(settings: Settings, files: Files, writer: LineWriter) -> Adapt
         readers=files.readers,
         metrics=metrics,
         writer=writer,
+        public_keys=public_keys(files.token_key),
     )
 
 

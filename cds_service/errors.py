@@ -25,6 +25,22 @@ class MalformedRequest(CdsServiceError):
     issue = "structure"
 
 
+class UnknownContext(MalformedRequest):
+    """A documentation context, questionnaire or value set that is not ours, or of another policy (PS-07)."""
+
+    issue = "not-found"
+
+
+class AnswersNotUsable(MalformedRequest):
+    """Answers of a form that are not of its kind; ``issues`` are (code, text, element) each (PS-29)."""
+
+    issue = "value"
+
+    def __init__(self, issues: tuple[tuple[str, str, str], ...]) -> None:
+        super().__init__(issues[0][1], expression=issues[0][2])
+        self.issues = issues
+
+
 class RuleBroken(CdsServiceError):
     """Valid JSON, hooks and FHIR that breaks a CRD rule (cds-hooks-crd 111)."""
 

@@ -18,13 +18,19 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cds_service.adapters.policy_files import load_configuration  # noqa: E402 - run from a bare clone
+from cds_service.adapters.policy_files import Configuration, load_configuration  # noqa: E402 - run from a bare clone
 from cds_service.cds_hooks.cards import OVERRIDE_REASONS  # noqa: E402
 from cds_service.cds_hooks.prefetch import WANTED, templates  # noqa: E402
 from cds_service.domain.record import Code  # noqa: E402
+from cds_service.fhir.answer_sets import choice_sets  # noqa: E402
+from cds_service.fhir.dtr.capability import capability_statement  # noqa: E402
+from cds_service.fhir.form_urls import VERSIONS  # noqa: E402
 from cds_service.fhir.systems import LOINC, OUR_BASE  # noqa: E402
 from cds_service.policy.model import Fact  # noqa: E402
+from cds_service.use_cases.decide import Addresses, prepare  # noqa: E402
+from cds_service.use_cases.documentation.forms import prepare_forms  # noqa: E402
 from scripts.profile_examples import examples  # noqa: E402
+from scripts.profile_extensions import extensions  # noqa: E402
 from scripts.profile_flags import FLAGS  # noqa: E402
 
 TARGET = ROOT / "fhir_profiles"
@@ -68,7 +74,25 @@ def resources() -> Iterator[tuple[str, Resource]]:
     yield from ((f"examples/{name}.json", held) for name, held in examples(configuration.guidelines[0]))
     flags, reasons = flag_system(), reasons_system()
     yield from _named(flags, _whole(flags), reasons, _whole(reasons))
+    yield from _named(*extensions(_head))
+    yield from _named(*(capability_statement(version) for version in VERSIONS))
+    yield from questionnaires(configuration)
     yield from _named(requirements(templates([Code(LOINC, "any")])))  # which codes is the guideline's business
+
+
+def questionnaires(configuration: Configuration) -> Iterator[tuple[str, Resource]]:
+    """The forms as each DTR base serves them, static and adaptive."""
+    public_url = "https://cds.example.org"
+    rules = prepare(
+        configuration.guidelines,
+        configuration.vocabulary,
+        configuration.payer,
+        configuration.digest,
+        Addresses(public_url=public_url),
+    )
+    for (version, _), written in prepare_forms(rules, public_url).by_canonical.items():
+        form = json.loads(written.text)
+        yield f"Questionnaire-{form['id']}-dtr-{version}.json", form
 
 
 def lock(folder: Path) -> str:
@@ -80,9 +104,9 @@ def lock(folder: Path) -> str:
 def answers_system(facts: Iterable[Fact]) -> Resource:
     """All choice codes of the coverage questionnaires; a code's display is its shortest text."""
     texts: dict[str, set[str]] = {}
-    for fact in _choices(facts):
-        for option in fact.options:
-            texts.setdefault(option.code, set()).add(option.text)
+    for held in choice_sets(facts):
+        for code, text in held.options:
+            texts.setdefault(code, set()).add(text)
     shortest = {code: min(said, key=lambda text: (len(text), text)) for code, said in texts.items()}
     return _code_system(
         "coverage-answers",
@@ -94,25 +118,10 @@ def answers_system(facts: Iterable[Fact]) -> Resource:
 
 def answer_value_sets(facts: Iterable[Fact]) -> Iterator[Resource]:
     """One ValueSet per distinct list of choices, named for the first fact that uses it."""
-    seen: set[tuple[tuple[str, str], ...]] = set()
-    for fact in _choices(facts):
-        listed = tuple((option.code, option.text) for option in fact.options)
-        if listed in seen:
-            continue
-        seen.add(listed)
-        yes_no = {code for code, _ in listed} == {"yes", "no", "cannot_determine"}
-        ident = "yes-no-cannot-determine" if yes_no else fact.name.replace("_", "-")
-        title = "Yes, no, or cannot be determined" if yes_no else f"Answers of {fact.name}"
-        concepts = [{"code": code, "display": text} for code, text in listed]
+    for held in choice_sets(facts):
+        concepts = [{"code": code, "display": text} for code, text in held.options]
         include = {"system": f"{OUR_BASE}/CodeSystem/coverage-answers", "concept": concepts}
-        yield _value_set(ident, title, include)
-
-
-def _choices(facts: Iterable[Fact]) -> Iterator[Fact]:
-    for fact in facts:
-        if fact.options:
-            yield fact
-        yield from _choices(fact.items)
+        yield _value_set(held.ident, held.title, include)
 
 
 def flag_system() -> Resource:

@@ -68,6 +68,16 @@ class DocumentationContext(msgspec.Struct, frozen=True):
     orders: tuple[DocumentedOrder, ...]
 
 
+class FormError(msgspec.Struct, frozen=True):
+    """What an app said is wrong with a form of ours (PS-26)."""
+
+    questionnaire: str  # canonical|version
+    severity: str
+    code: str
+    expression: str
+    diagnostics: str
+
+
 def _written(value: Any) -> Any:
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"

@@ -16,6 +16,8 @@ from cds_service.fhir.systems import SIGNATURE
 _COUNTING = frozenset({"completed", "amended"})
 _PRESCRIBER_TYPES = frozenset({"Practitioner", "PractitionerRole"})
 
+ADAPTIVE_SUFFIX = "-adaptive"  # of the canonical of a form that is asked question by question
+
 Value = str | Fraction | date
 
 
@@ -26,9 +28,9 @@ def read_answers(chart: Chart, questionnaire: str, *, signature_required: bool =
     """
     found: list[Answer] = []
     for response in chart.of("QuestionnaireResponse"):
-        if word(response.get("questionnaire")).split("|", 1)[0] != questionnaire:
+        if not _is_for(response, questionnaire):
             continue
-        pairs = tuple(_answers(response))
+        pairs = tuple(answers_in(response))
         attested = _attestation(pairs)
         counts = word(response.get("status")) in _COUNTING
         signed = counts and attested is not None and _by_prescriber(chart, response, pairs)
@@ -44,7 +46,24 @@ def read_answers(chart: Chart, questionnaire: str, *, signature_required: bool =
     return tuple(found)
 
 
-def _answers(holder: Resource) -> Iterator[tuple[str, Value]]:
+def _is_for(response: Resource, questionnaire: str) -> bool:
+    """Whether a response answers this questionnaire, whole or question by question.
+
+    An adaptive form travels inside its response, derived from the questionnaire's adaptive twin.
+    """
+    named = word(response.get("questionnaire"))
+    if not named.startswith("#"):
+        return named.split("|", 1)[0] in {questionnaire, f"{questionnaire}{ADAPTIVE_SUFFIX}"}
+    for held in dicts(response.get("contained")):
+        if held.get("resourceType") == "Questionnaire" and held.get("id") == named[1:]:
+            derived = held.get("derivedFrom")
+            names = [word(held.get("url")), *map(word, derived if type(derived) is list else ())]
+            if any(name.split("|", 1)[0] in {questionnaire, f"{questionnaire}{ADAPTIVE_SUFFIX}"} for name in names):
+                return True
+    return False
+
+
+def answers_in(holder: Resource) -> Iterator[tuple[str, Value]]:
     """(linkId, value) of a QuestionnaireResponse, item or answer, depth first; the parser bounds the depth."""
     for item in dicts(holder.get("item")):
         name = word(item.get("linkId"))
@@ -52,8 +71,8 @@ def _answers(holder: Resource) -> Iterator[tuple[str, Value]]:
             value = _value(answer)
             if value is not None and name:
                 yield name, value
-            yield from _answers(answer)
-        yield from _answers(item)
+            yield from answers_in(answer)
+        yield from answers_in(item)
 
 
 def _value(answer: Resource) -> Value | None:

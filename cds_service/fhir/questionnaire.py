@@ -18,13 +18,13 @@ from cds_service.domain.quantity import decimal_text
 from cds_service.domain.record import Code
 from cds_service.domain.vocabulary import ICD10CM, Vocabulary, icd_text
 from cds_service.fhir import form_urls as urls
+from cds_service.fhir.answers import ADAPTIVE_SUFFIX
 from cds_service.fhir.systems import OUR_BASE
 from cds_service.policy.form import Condition, Form, Item, walk
 from cds_service.policy.model import Guideline
 
 Resource = dict[str, Any]
 
-ADAPTIVE_SUFFIX: Final = "-adaptive"
 INSIDE: Final = "questionnaire"  # id of the Questionnaire that grows inside a response
 _TYPES: Final = {"open_choice": "open-choice"}
 _UNITS: Final = {"weeks": ("wk", "weeks"), "days": ("d", "days"), "months": ("mo", "months")}
@@ -117,7 +117,6 @@ def _named(writing: Writing, *, adaptive: bool) -> Resource:
         "experimental": True,
         "subjectType": ["Patient"],
         "date": guideline.effective.isoformat(),
-        "publisher": guideline.publisher,
         "description": (
             f"What guideline {guideline.id} needs to know of a patient and an order. "
             "Demonstrates a published guideline; not the system of the payer that published it."
@@ -212,7 +211,7 @@ def _item(writing: Writing, item: Item, *, conditions: bool) -> Resource:
         written["enableWhen"] = [_condition(writing, condition) for condition in item.conditions]
         if len(item.conditions) > 1:
             written["enableBehavior"] = "all" if item.together else "any"
-    if item.required:
+    if item.required and (conditions or not _has_escape(item)):
         written["required"] = True
     if item.repeats:
         written["repeats"] = True
@@ -226,6 +225,11 @@ def _item(writing: Writing, item: Item, *, conditions: bool) -> Resource:
     if inside:
         written["item"] = inside
     return written
+
+
+def _has_escape(item: Item) -> bool:
+    """Beside it stands a question that says that this one cannot be answered; conditions would tell the two apart."""
+    return any(condition.operator == "exists" for condition in item.conditions)
 
 
 def _is_part(item: Item) -> bool:

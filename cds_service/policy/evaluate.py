@@ -89,6 +89,19 @@ def examine(
     return found, view
 
 
+def open_facts(guideline: Guideline, vocabulary: Vocabulary, case: Case, as_of: date) -> tuple[tuple[str, ...], View]:
+    """What would settle the criteria where nothing is known of the order itself: facts alone, in the form's order."""
+    plan: Plan = guideline.plan
+    view = View(case, as_of, vocabulary, plan.codes, plan.facts)
+    request = _request_type(guideline, view)
+    steps = plan.steps[request.reports if request else guideline.reported_while_unknown]
+    missing = {name for result in _test(steps, view, plan).values() for name in result.missing}
+    if request is None:
+        missing.add(guideline.request_fact)
+    missing -= plan.advisory
+    return tuple(sorted(missing, key=plan.position.__getitem__)), view
+
+
 def _untouched(guideline: Guideline, case: Case, scope: ScopeResult) -> OrderDetermination:
     """An order that the guideline does not speak of: silent, nothing is asked. Acute care is named as the reason."""
     steps: tuple[CriterionStep, ...] = guideline.plan.steps[guideline.reported_while_unknown]

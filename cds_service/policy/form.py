@@ -16,6 +16,8 @@ from cds_service.policy.form_triggers import failing_answers
 from cds_service.policy.model import Fact, Guideline, Option
 
 DETAILS: Final = "details_needed"
+FINISHED: Final = "clinical-part-finished"
+SECTION: Final = "section-"  # begins the name of a group of the form
 UNKNOWN: Final = "cannot_determine"
 _SUFFIX: Final = "_cannot_determine"
 _ATTESTED: Final = "audit"
@@ -117,7 +119,7 @@ def _group(guideline: Guideline, name: str, items: list[Item]) -> Item:
         items = [_ATTEST, *items]
     conditions = _shared(items)
     return Item(
-        name=f"section-{name}",
+        name=SECTION + name,
         kind="group",
         text=text,
         cite=criterion.cite if criterion else "",
@@ -142,7 +144,7 @@ def _shared(items: list[Item]) -> tuple[Condition, ...]:
 
 
 _ATTEST: Final = Item(
-    name="clinical-part-finished",
+    name=FINISHED,
     kind="display",
     text=(
         "The clinical part ends here. By signing, the prescriber attests that the answers above are true "

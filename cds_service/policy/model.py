@@ -104,7 +104,7 @@ class Fact(Cited, frozen=True, kw_only=True):
     types_if_served: tuple[str, ...] = ()
     prepopulated_from: tuple[str, ...] = ()
     detail: Detail | None = None
-    sensitive: bool = False  # never filled in by the payer
+    sensitive: bool = False  # what the chart shows of it is never filled in by the payer
     population: Population | None = None
 
 

@@ -46,6 +46,8 @@ def status_of(error: errors.CdsServiceError) -> int:
 def refusal(error: errors.CdsServiceError) -> Response:
     """The answer to a call that was refused."""
     status = status_of(error)
+    if isinstance(error, errors.AnswersNotUsable):
+        return api(msgspec.json.encode(operation_outcome(error.issues)), status)
     answer = outcome(status, error.issue, error.diagnostics, error.expression)
     if status == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"
