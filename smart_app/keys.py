@@ -33,6 +33,10 @@ Key = RSAKey | ECKey
 NewSecret = Callable[[], str]
 
 
+class _KeySet(msgspec.Struct, frozen=True):
+    keys: list[Any]
+
+
 class _SealingKey(msgspec.Struct, frozen=True):
     id: str
     key: str
@@ -54,7 +58,7 @@ class SigningKeys:
         return seen.st_mtime_ns, seen.st_ino
 
     def _load(self) -> tuple[Key, ...]:
-        return tuple(_imported(each, self._path) for each in _read_private(self._path, dict[str, list[Any]])["keys"])
+        return tuple(_imported(each, self._path) for each in _read_private(self._path, _KeySet).keys)
 
     def _keys(self) -> tuple[Key, ...]:
         mark = self._mark()
@@ -116,7 +120,7 @@ def make_missing(directory: Path, new_secret: NewSecret) -> tuple[str, ...]:
 def rotate(directory: Path, new_secret: NewSecret) -> None:
     """New keys before the last ones; of the signing pairs the last but one is dropped, of the sealing ring none."""
     signing, sealing = directory / SIGNING_FILE, directory / SEALING_FILE
-    pairs = _read_private(signing, dict[str, list[Any]])["keys"]
+    pairs = _read_private(signing, _KeySet).keys
     kept = pairs[: (_KEPT_PAIRS - 1) * len(ALGORITHMS)]
     _write_private(signing, {"keys": [*_new_pairs(new_secret), *kept]})
     _write_private(sealing, [_new_sealing_key(), *_read_private(sealing, list[_SealingKey])])
@@ -125,7 +129,7 @@ def rotate(directory: Path, new_secret: NewSecret) -> None:
 def retire(directory: Path) -> None:
     """Drop every signing pair but the newest: what the older signed no longer verifies anywhere."""
     signing = directory / SIGNING_FILE
-    pairs = _read_private(signing, dict[str, list[Any]])["keys"]
+    pairs = _read_private(signing, _KeySet).keys
     _write_private(signing, {"keys": pairs[: len(ALGORITHMS)]})
 
 

@@ -233,18 +233,6 @@ PAGES: Mapping[str, Sorry] = {
         "The payer needs no further information for this order.",
         ("You can close this window and sign the order.",),
     ),
-    "cannot_submit": Sorry(
-        409,
-        "This cannot be sent yet",
-        "Something is missing for a request to the payer. Nothing was sent.",
-        ("Complete what is listed, then send it again.",),
-    ),
-    "nothing_new": Sorry(
-        409,
-        "There is nothing new to send",
-        "The payer has everything that stands here already.",
-        ("Change an answer first, or wait for the payer's decision.",),
-    ),
     # -- the app itself
     # -- prior authorization
     "cannot_submit": Sorry(
