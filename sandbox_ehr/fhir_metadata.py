@@ -40,7 +40,7 @@ def _resource(kind: str) -> dict[str, Any]:
         "searchParam": [{"name": name, "type": _KINDS.get(how, how)} for name, (how, _) in PARAMETERS[kind].items()],
     }
     if writes:
-        described |= {"versioning": "versioned-update", "updateCreate": False, "conditionalCreate": False}
+        described |= {"versioning": "versioned-update", "updateCreate": False, "conditionalCreate": True}
     return described
 
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 from flask import Response, current_app, request
 
 from sandbox_ehr.fhir_api import NotKept, access_for, answer, blueprint, fhir_base, reaches, readable, with_version
 from sandbox_ehr.fhir_api import the_store as _store
 from sandbox_ehr.fhir_json import Resource, loads
-from sandbox_ehr.search import patient_of
+from sandbox_ehr.search import matches, patient_of
 from sandbox_ehr.store import Conflict, version_of
 from sandbox_ehr.tokens import AccessRefused
 
@@ -45,17 +46,26 @@ def _room_for_resources() -> None:
 
 @blueprint.post("/<resource_type>")
 def create(resource_type: str) -> Response:
-    """Keep a new resource of the token's patient: 201 with Location and ETag."""
+    """Keep a new resource of the token's patient: 201 with Location and ETag.
+
+    With If-None-Exist only what the chart does not hold yet: 200 where it does, 412 where it does more than once.
+    """
     _writable(resource_type)
     access = access_for(resource_type, "c")
-    if "If-None-Exist" in request.headers:
-        raise NotKept(412, "not-supported", "This server has no conditional create.")
+    condition = parse_qsl(request.headers.get("If-None-Exist", ""), keep_blank_values=True)
     body = _body(resource_type)
     if not reaches(access, resource_type, "c", patient_of(body)):
         raise AccessRefused(403, "insufficient_scope", "The token is bound to another patient.")
     made = _stamped({**body, "id": _new_id()}, 1)
-    _store().create(made)
-    return with_version(made, 201, {"Location": f"{fhir_base()}/{resource_type}/{made['id']}/_history/1"})
+    kept = _store().create(made, (lambda held: matches(resource_type, held, condition)) if condition else _nothing)
+    if len(kept) > 1:
+        raise NotKept(412, "multiple-matches", "The chart holds more than one such resource.")
+    one, address = kept[0], f"{fhir_base()}/{resource_type}/{kept[0]['id']}"
+    return with_version(one, 201 if one is made else 200, {"Location": f"{address}/_history/{version_of(one)}"})
+
+
+def _nothing(_held: list[Resource]) -> list[Resource]:
+    return []
 
 
 @blueprint.put("/<resource_type>/<ident>")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,11 +62,23 @@ class Store:
         with self._connection() as connection:
             connection.execute("INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?, ?)", _row(resource, sample=False))
 
-    def create(self, resource: Resource) -> None:
-        """Keep the first version of a resource that came through the FHIR API."""
+    def create(
+        self, resource: Resource, same: Callable[[list[Resource]], list[Resource]] = lambda _held: []
+    ) -> list[Resource]:
+        """Keep the first version of a resource that came through the FHIR API; gives what is kept.
+
+        ``same`` picks, of the patient's resources of this type, those that are the same thing: then nothing is
+        written, and they are given back.
+        """
+        row = _row(resource, sample=False)
         with self._connection() as connection:
-            connection.execute("INSERT INTO resources VALUES (?, ?, ?, ?, ?)", _row(resource, sample=False))
-            connection.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", _version(resource))
+            connection.execute("BEGIN IMMEDIATE")
+            held = connection.execute("SELECT body FROM resources WHERE type = ? AND patient IS ?", (row[0], row[2]))
+            known = same([loads(body) for (body,) in held.fetchall()])
+            if not known:
+                connection.execute("INSERT INTO resources VALUES (?, ?, ?, ?, ?)", row)
+                connection.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", _version(resource))
+        return known or [resource]
 
     def update(self, resource: Resource, expected: int) -> None:
         """Keep the next version of a resource that is at version ``expected``. Raises Conflict."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -73,6 +74,24 @@ def test_of_ten_updates_at_once_one_wins(sandbox, token, saved):
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(put, range(10)))
     assert sorted(answers) == [200] + [412] * 9
+
+
+def test_a_conditional_create_keeps_once_of_ten_at_once(sandbox, token):
+    body = form(identifier={"system": "urn:x", "value": str(uuid.uuid4())})
+    wanted = f"identifier=urn:x|{body['identifier']['value']}"
+
+    def post(_: int) -> int:
+        headers = {"If-None-Exist": wanted}
+        return sandbox.client.fhir("POST", "QuestionnaireResponse", token, json=body, headers=headers).status_code
+
+    with ThreadPoolExecutor(10) as pool:
+        assert sorted(pool.map(post, range(10))) == [200] * 9 + [201]
+    assert sandbox.client.fhir("GET", f"QuestionnaireResponse?{wanted}", token).json()["total"] == 1
+    assert sandbox.client.fhir("POST", "QuestionnaireResponse", token, json=body).status_code == 201
+    assert post(0) == 412  # now there are two
+    strange = {"If-None-Exist": "weather=fine"}
+    answer = sandbox.client.fhir("POST", "QuestionnaireResponse", token, json=body, headers=strange)
+    assert answer.status_code == 400
 
 
 def test_every_version_is_kept(sandbox, token, saved):
