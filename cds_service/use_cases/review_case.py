@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from cds_service.domain.clocks import approval_end
 from cds_service.domain.prior_auth import AuditEntry, Case, CaseState, Version
 from cds_service.domain.record import Record
 from cds_service.domain.review import Person
@@ -115,6 +116,7 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Happened, ...]
     facts: tuple[WantedFact, ...]
     criteria: tuple[tuple[str, str], ...]  # id and text, to tie a reason to
+    period: tuple[str, str]  # first and last day that the guideline's duration gives from today, "" where it has none
     proposal: Proposal | None
     reviewer: str  # name of whom it is assigned to
     unreadable: bool  # the stored request could not be read again
@@ -191,6 +193,7 @@ class ReviewCase:
             history=self._history(case.id, versions),
             facts=_facts(guideline, orders),
             criteria=tuple((each.id, each.text) for each in guideline.criteria.values()) if guideline else (),
+            period=_period(guideline, case.request_type, self._clock.now().date()),
             reviewer=self._reads.names().get(case.assigned_to, case.assigned_to),
             proposal=self._reads.proposal(case.id) if waits else None,
             unreadable=unreadable,
@@ -320,6 +323,12 @@ def _annotations(guideline: Guideline | None, orders: Sequence[Mapping[str, Any]
         )
         and (not each.drugs or drugs.intersection(each.drugs))
     )
+
+
+def _period(guideline: Guideline | None, request_type: str, today: date) -> tuple[str, str]:
+    asked = guideline.request_types.get(request_type) if guideline else None
+    duration = guideline.sections[asked.decided_by].approval_duration if guideline and asked else None
+    return (today.isoformat(), approval_end(today, duration).isoformat()) if duration else ("", "")
 
 
 def _facts(guideline: Guideline | None, orders: Sequence[Mapping[str, Any]]) -> tuple[WantedFact, ...]:

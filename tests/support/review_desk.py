@@ -2,204 +2,139 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from fractions import Fraction
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from flask import Flask
+from flask import Flask, request
 from werkzeug.test import Client, TestResponse
 
 from cds_service.adapters.sql.cases import SqlCaseStore
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.migrate import migrate
 from cds_service.adapters.sql.reviews import SqlReviews
+from cds_service.adapters.system import new_id
 from cds_service.app import load_rules
-from cds_service.domain.prior_auth import (
-    AuditEntry,
-    Authorized,
-    Case,
-    CaseEvent,
-    CaseLine,
-    CaseState,
-    CaseSummary,
-    HumanDecision,
-    LineKind,
-    Reason,
-    ReviewAction,
-    Version,
-)
-from cds_service.errors import Conflict
-from cds_service.prior_auth_ports import CaseChange
+from cds_service.backend_clients import BackendCaller, BackendClient
+from cds_service.domain.prior_auth import Case, HumanDecision, LineDecision, Reviewer
 from cds_service.settings import Settings
-from cds_service.use_cases.decide import evaluate_document
+from cds_service.use_cases.settle_prior_auth import SettlePriorAuth
+from cds_service.use_cases.submit_prior_auth import SubmitPriorAuth
 from cds_service.web.call_note import NOTE, REQUEST_ID, CallNote
 from cds_service.web.pages import Pages
 from cds_service.web.pages import blueprint as public_pages
 from cds_service.workplace import review_pages
-from tests.support import e2e_patient
+from tests.support import pas_bundles
 from tests.support.e2e_service import WallClock, shipped
 
 BASE = "https://payer.example.org"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 OURS = {"Origin": BASE}
 _TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
-_PERSON = "https://cds.example.org/fhir/StructureDefinition/"
-
-
-class PlainSettler:
-    """Writes a decision down as a version, with the optimistic lock of the real one, and a small response."""
-
-    def __init__(self, cases: SqlCaseStore, clock: WallClock) -> None:
-        self._cases = cases
-        self._clock = clock
-
-    def draft(self, decision: HumanDecision) -> bytes:
-        case = self._cases.case(decision.case_id)
-        assert case is not None
-        if case.version != decision.version_seen or case.state is not CaseState.PENDED:
-            raise Conflict("the case has moved on")
-        return small_response(decision)
-
-    def settle(self, decision: HumanDecision) -> Version:
-        response = self.draft(decision)
-        case = self._cases.case(decision.case_id)
-        before = self._cases.version(decision.case_id, decision.version_seen)
-        assert case is not None
-        assert before is not None
-        now = self._clock.now()
-        actions = {item.sequence: item for item in decision.items}
-        lines = tuple(
-            msgspec.structs.replace(
-                line,
-                action=actions[line.sequence].action,
-                reasons=(actions[line.sequence].reason or Reason("as asked for"),),
-                authorized=actions[line.sequence].authorized,
-                by_person=True,
-            )
-            if line.sequence in actions
-            else line
-            for line in case.summary.lines
-        )
-        state = CaseState.DECIDED if decision.items else CaseState.PENDED
-        summary = msgspec.structs.replace(
-            case.summary, lines=lines, wanted=decision.wanted_facts, note=decision.note or case.summary.note
-        )
-        n = case.version + 1
-        changed = msgspec.structs.replace(
-            case, state=state, summary=summary, version=n, decided=now if decision.items else None
-        )
-        version = msgspec.structs.replace(
-            before,
-            n=n,
-            kind="decision",
-            at=now,
-            request=None,
-            response=response,
-            response_sha256=sha256(response).hexdigest(),
-            actor=decision.reviewer.id,
-            human=True,
-        )
-        committed = self._cases.commit(
-            CaseChange(
-                case=changed,
-                expected=case.version,
-                version=version,
-                audit=(AuditEntry(now, decision.reviewer.id, decision.reviewer.role, "decide", f"case/{case.id}"),),
-                events=tuple(
-                    CaseEvent(
-                        now,
-                        "line_decided",
-                        decision.reviewer.id,
-                        {
-                            "sequence": item.sequence,
-                            "kind": "drug",
-                            "drug": True,
-                            "action": item.action.value,
-                            "machine": False,
-                        },
-                    )
-                    for item in decision.items
-                ),
-            )
-        )
-        if committed.state != "done":
-            raise Conflict("the case has moved on")
-        return version
-
-
-def small_response(decision: HumanDecision) -> bytes:
-    """A response Bundle of the shape that the pages read."""
-    items = []
-    for number, item in enumerate(decision.items, 1):
-        code = {"coding": [{"system": "https://codesystem.x12.org/005010/306", "code": item.action.value}]}
-        review = {
-            "url": "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewAction",
-            "extension": [
-                {
-                    "url": "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewActionCode",
-                    "valueCodeableConcept": code,
-                }
-            ],
-        }
-        items.append({"itemSequence": item.sequence, "noteNumber": [number], "adjudication": [{"extension": [review]}]})
-    notes = [
-        {"number": number, "text": item.reason.text if item.reason else "as asked for"}
-        for number, item in enumerate(decision.items, 1)
-    ]
-    response = {"resourceType": "ClaimResponse", "outcome": "complete", "item": items, "processNote": notes}
-    return json.dumps({"resourceType": "Bundle", "entry": [{"resource": response}]}).encode()
+SENDER = BackendCaller(
+    BackendClient(
+        id="sample-app",
+        name="Sample app",
+        jwks={"keys": []},
+        scopes=("system/Claim.cu",),
+        organizations=("http://hl7.org/fhir/sid/us-npi|1000000004",),
+    ),
+    ("system/Claim.cu",),
+)
+# What a pended request looks like: one answer is missing, or the dose is above the table.
+UNSETTLED: dict[str, Any] = {**pas_bundles.COMPLETE, "life_expectancy_ge_3_months": "cannot_determine"}
 
 
 class Desk:
-    """The workplace and its store."""
+    """The workplace, its store, and the real use cases that fill it and decide."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
         url = f"sqlite:///{folder / 'review.sqlite3'}"
         migrate(url)
         self.clock = WallClock(NOW.timestamp())
-        self.settings = Settings(database_url=url, public_url=BASE, insecure_dev=True)
-        self.settings = msgspec.structs.replace(self.settings, **changes)
+        self.settings = msgspec.structs.replace(
+            Settings(database_url=url, public_url=BASE, insecure_dev=True), **changes
+        )
         self.database = Database(url, pool_size=4, busy_seconds=2.0)
         self.cases = SqlCaseStore(self.database)
         self.reads = SqlReviews(self.database)
-        self.settler = PlainSettler(self.cases, self.clock)
-        self.payer = shipped().payer
 
     def app(self, **review: Any) -> Flask:
         """The pages alone, without what stands around the service's web; ``review`` changes the payer's rules."""
-        configuration = shipped()
-        rules = msgspec.structs.replace(configuration.payer.review, **review)
-        payer = msgspec.structs.replace(configuration.payer, review=rules)
-        configuration = msgspec.structs.replace(configuration, payer=payer)
+        configuration = _with_review(**review)
         app = Flask("review_desk", static_folder=None)
-        app.register_blueprint(review_pages(self.settings, configuration, self.database, self.settler, self.clock))
+        settler = self.settler(**review)
+        app.register_blueprint(review_pages(self.settings, configuration, self.database, settler, self.clock))
         public = Pages(
             payer="",
             guidelines=configuration.guidelines,
             view=lambda _: None,
             hooks_document=Path(),
-            today=lambda: NOW.date(),
+            today=NOW.date,
         )
         app.register_blueprint(public_pages(public))
 
         @app.before_request
         def note_the_call() -> None:
-            from flask import request  # noqa: PLC0415 - needs the application context alone
-
             request.environ.setdefault(NOTE, CallNote())
             request.environ.setdefault(REQUEST_ID, "test-1")
 
         return app
 
+    def settler(self, **review: Any) -> SettlePriorAuth:
+        return SettlePriorAuth(**self._parts(**review))
+
+    def submit(self, bundle: Mapping[str, Any]) -> Case:
+        """Send a request as a provider would; the case as it stands."""
+        body = pas_bundles.encoded(bundle)
+        submitting = SubmitPriorAuth(**self._parts(), on_file=lambda _member: (), max_bytes=5_000_000)
+        answer = submitting.submit(body, "2.2", SENDER, started=self.clock.monotonic())
+        case = self.cases.case(answer.case_id)
+        assert case is not None
+        return case
+
+    def _parts(self, **review: Any) -> dict[str, Any]:
+        configuration = _with_review(**review)
+        return {
+            "rules": load_rules(configuration, self.settings),
+            "pas": configuration.prior_auth,
+            "cases": self.cases,
+            "clock": self.clock,
+            "new_id": new_id,
+            "key": b"k" * 32,
+            "destinations": lambda _program: (),
+            "public_url": BASE,
+        }
+
     def close(self) -> None:
         self.database.close()
+
+
+def _with_review(**review: Any) -> Any:
+    configuration = shipped()
+    rules = msgspec.structs.replace(configuration.payer.review, **review)
+    return msgspec.structs.replace(configuration, payer=msgspec.structs.replace(configuration.payer, review=rules))
+
+
+def put_case(desk: Desk, number: int, *, ago: timedelta = timedelta(days=1), **changes: Any) -> Case:
+    """A pended request that came in ``ago``; ``changes`` as for ``pas_bundles.request``."""
+    at = desk.clock.at
+    desk.clock.at = at - ago.total_seconds()
+    day = desk.clock.now().date().isoformat()
+    try:
+        usual: dict[str, Any] = {"values": UNSETTLED, "more": history(), "authored": day}
+        return desk.submit(pas_bundles.request(number=number, **{**usual, **changes}))
+    finally:
+        desk.clock.at = at
+
+
+def decide(desk: Desk, case: Case, *items: LineDecision, person: str = "dr-other") -> None:
+    """Another reviewer decides, past the pages."""
+    reviewer = Reviewer(person, "Another Reviewer", "physician", "1999999927")
+    desk.settler().settle(HumanDecision(case_id=case.id, version_seen=case.version, reviewer=reviewer, items=items))
 
 
 class Browser:
@@ -216,7 +151,11 @@ class Browser:
         return self.last
 
     def post(
-        self, path: str, form: Mapping[str, Any] | None = None, headers: Mapping[str, str] = OURS, token: str | None = None
+        self,
+        path: str,
+        form: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] = OURS,
+        token: str | None = None,
     ) -> TestResponse:
         """Post a form with the token of the page seen last, or with the one given."""
         given = self.token() if token is None else token
@@ -244,115 +183,9 @@ class Browser:
         return held.value if held else ""
 
 
-def put_case(desk: Desk, ident: str, **changes: Any) -> Case:
-    """A pended case of one morphine line, with the determination and the request that lead to it."""
-    received = changes.pop("received", NOW - timedelta(days=1))
-    rate = changes.pop("rate", "0.5")
-    answers = changes.pop("answers", e2e_patient.TRIAL)
-    summary_changes = changes.pop("summary", {})
-    more = changes.pop("resources", ())
-    held = e2e_patient.chart(answers)
-    body = e2e_patient.encode(e2e_patient.call(e2e_patient.order(rate), held=held))
-    rules = load_rules(shipped(), Settings(public_url=BASE))
-    determination = json.loads(evaluate_document(body, rules, received.date()))
-    daily = str(Fraction(rate) * 2)
-    line = CaseLine(
-        sequence=1,
-        kind=LineKind.DRUG,
-        system="https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
-        code="J2274",
-        text="Morphine 2 mg/mL, intrathecal",
-        order="MedicationRequest/draft-e2e",
-        drugs=("morphine",),
-        route="intrathecal",
-        daily={"morphine": daily if "/" not in daily else "1"},
-        action=ReviewAction.PENDED,
-        reference=f"R-{ident}",
-        reasons=(Reason("The pain score after the trial is not on file.", criterion="I.2"),),
-    )
-    summary = CaseSummary(
-        patient_name="Ezra Example",
-        birth_date="1961-04-05",
-        requester="Dana Sample, MD",
-        lines=(line,),
-        diagnoses=("G89.28",),
-    )
-    case = Case(
-        id=ident,
-        tracking_number=f"T-{ident}",
-        sender="sample-app",
-        provider_organization="http://hl7.org/fhir/sid/us-npi|1999999943",
-        ordering_npi="1999999935",
-        rendering_npi="1999999935",
-        member_id="M-1",
-        patient_key="k",
-        program="standard",
-        benefit="medical",
-        expedited=False,
-        has_drug=True,
-        request_type="trial",
-        state=CaseState.PENDED,
-        summary=msgspec.structs.replace(summary, **summary_changes),
-        received=received,
-        due=received + timedelta(days=7),
-        decided=None,
-        version=1,
-    )
-    case = msgspec.structs.replace(case, **changes)
-    trace = {
-        "determination": determination,
-        "lines": [{"sequence": 1, "conditions": [{"condition": "criteria_met", "holds": False}]}],
-        "wanted": [],
-    }
-    request = e2e_patient.encode(
-        {
-            "resourceType": "Bundle",
-            "type": "collection",
-            "entry": [{"resource": each} for kind in held.values() for each in kind]
-            + [{"resource": each} for each in (*history(), *more)],
-        }
-    )
-    version = Version(
-        case_id=ident,
-        n=1,
-        kind="submit",
-        at=received,
-        request=request,
-        request_sha256=sha256(request).hexdigest(),
-        response=b'{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"ClaimResponse"}}]}',
-        response_sha256="0" * 64,
-        policy_id=determination["policy"]["id"],
-        policy_version=determination["policy"]["version"],
-        policy_digest=determination["policy"]["digest"],
-        trace=msgspec.json.encode(trace),
-        actor="sample-app",
-        human=False,
-    )
-    events = (
-        CaseEvent(
-            received,
-            "received",
-            "sample-app",
-            {
-                "expedited": case.expedited,
-                "program": case.program,
-                "benefit": case.benefit,
-                "has_drug": True,
-                "request_type": case.request_type,
-                "lines": 1,
-            },
-        ),
-        CaseEvent(received, "pended", "engine", {"lines": 1}),
-    )
-    audit = (AuditEntry(received, "sample-app", "client", "submit", f"case/{ident}"),)
-    committed = desk.cases.commit(CaseChange(case=case, expected=0, version=version, audit=audit, events=events))
-    assert committed.state == "done"
-    return case
-
-
-def history() -> list[dict[str, Any]]:
+def history() -> Sequence[dict[str, Any]]:
     """What was tried before: two medications, physical therapy, and pain scores."""
-    subject = e2e_patient.SUBJECT
+    subject = {"reference": "Patient/pat-1"}
 
     def medication(ident: str, text: str, start: str, end: str | None) -> dict[str, Any]:
         period = {"start": start} | ({"end": end} if end else {})
@@ -374,7 +207,7 @@ def history() -> list[dict[str, Any]]:
             "code": {"coding": [{"system": "http://loinc.org", "code": "72514-3"}], "text": "Pain severity"},
             "subject": subject,
             "effectiveDateTime": day,
-            "valueQuantity": {"value": Decimal(value), "unit": "{score}"},
+            "valueQuantity": {"value": pas_bundles.Number(value), "unit": "{score}"},
         }
 
     return [
@@ -391,7 +224,3 @@ def history() -> list[dict[str, Any]]:
         score("p1", "2026-01-10", "8"),
         score("p2", "2026-02-14", "3.5"),
     ]
-
-
-def authorized() -> Authorized:
-    return Authorized(start=date(2026, 3, 2), end=date(2026, 4, 1), daily={"morphine": "0.8"})

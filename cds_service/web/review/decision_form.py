@@ -132,10 +132,6 @@ def _authorized(
             troubles.append(FormTrouble(f"daily-{drug}{ending}", f"line {line.sequence}: write mg per day like 12.5"))
         elif amount:
             daily[drug] = amount
-    if start is None and end is None and not daily:
-        if action is ReviewAction.MODIFIED:
-            troubles.append(FormTrouble(f"end{ending}", f"line {line.sequence}: say what is authorized"))
-        return None  # the guideline's own duration
     if start is None or end is None or end < start:
         troubles.append(FormTrouble(f"end{ending}", f"line {line.sequence}: give the first and the last day, in order"))
         return None
