@@ -74,6 +74,7 @@ class Look:
         self._running: set[tuple[str, str]] = set()
         self._enabled: dict[str, bool] = {}
         self._asking: set[str] = set()
+        self.guessed = False
         self._sources: list[Resource] = []
         self._wrapped: dict[str, Nodes] = {}
 
@@ -314,8 +315,9 @@ class Look:
     def enabled(self, key: str) -> bool:
         """Whether the item at ``key`` is enabled; a child never without what holds it (SD-08, SD-09)."""
         if key not in self._enabled:
-            if key in self._asking:  # two conditions wait for each other: the answers alone decide
-                return True
+            if key in self._asking:  # two conditions wait for each other: what the look before found counts
+                self.guessed = True
+                return key not in self._off
             self._asking.add(key)
             place = self.places[key]
             above = _without_row(place.above)
@@ -366,7 +368,8 @@ def holds(condition: EnableWhen, answers: list[Fragment]) -> bool:
 def look(form: Form, filling: Filling, context: Context) -> Look:
     """A settled look: answers of items that are not enabled count nowhere.
 
-    Enablement by expression is worked out until it stays as it is; when it does not, the form says so and blocks.
+    Enablement by expression, and by conditions that wait for each other, is worked out until it stays as it is; when
+    it does not, the form says so and blocks.
     """
     seen: set[frozenset[str]] = set()
     off: frozenset[str] = frozenset()
@@ -374,7 +377,8 @@ def look(form: Form, filling: Filling, context: Context) -> Look:
     for _ in range(MAX_ROUNDS):
         seen.add(off)
         now_off = frozenset(key for key in found.places if not found.enabled(key))
-        if now_off == off or not _matters(form, filling, now_off ^ off):
+        seen_by_none = not any(filling.state(key).answers for key in now_off ^ off)
+        if now_off == off or (seen_by_none and not found.guessed):
             return found
         if now_off in seen:
             break
@@ -384,12 +388,6 @@ def look(form: Form, filling: Filling, context: Context) -> Look:
         "", "enableWhenExpression", "cycle", "which questions are asked does not come to rest"
     )
     return found
-
-
-def _matters(form: Form, filling: Filling, changed: frozenset[str]) -> bool:
-    """Whether an expression could see the change: without expressions or answers there, nothing follows from it."""
-    del form
-    return any(filling.state(key).answers for key in changed)
 
 
 def _without_row(key: str) -> str:

@@ -219,7 +219,7 @@ def with_state(filling: Filling, key: str, state: AnswerState) -> Filling:
 
 def _question(form: Form, key: str) -> Item:
     item = keys.item_of(form, key)
-    if item is None or not item.is_question:
+    if item is None or not item.is_question or keys.row_number(key):
         raise UnknownKey("the form has no question at this place")
     return item
 

@@ -133,6 +133,7 @@ def _reasons(questionnaire: Mapping[str, Any]) -> Iterator[str]:
             yield f"The questionnaire says that it must not be used by an app that does not know {name}."
     if set(marks.codes("questionnaire-assemble-expectation")) & _ASSEMBLED_ELSEWHERE:
         yield "The questionnaire is only a part; the payer has to assemble it first."
+    yield from _reasons_of_names(marks, "The questionnaire")
     yield from _reasons_of_items(questionnaire.get("item"))
 
 
@@ -179,9 +180,21 @@ def _reasons_of_item(raw: Mapping[str, Any], seen: set[str]) -> Iterator[str]:
         yield f"Item {link_id} must not be shown by an app that does not know {name}."
     if any(isinstance(one, Mapping) and one.get("modifierExtension") for one in raw.get("answerOption") or ()):
         yield f"An answer of item {link_id} must not be shown by an app that does not know its modifier."
-    names = [one.get("name") for one in Marks(raw).values("variable") if isinstance(one, Mapping)]
-    if len(names) != len(set(map(str, names))):
-        yield f"Item {link_id} names two variables alike."
+    yield from _reasons_of_names(Marks(raw), f"Item {link_id}")
+
+
+_RESERVED = frozenset({"context", "resource", "rootResource", "questionnaire", "qitem", "ucum", "sct", "loinc"})
+
+
+def _reasons_of_names(marks: Marks, where: str) -> Iterator[str]:
+    """Variables need names of their own (SD-03)."""
+    names = [one.get("name") for one in marks.values("variable") if isinstance(one, Mapping)]
+    if not all(isinstance(name, str) and name for name in names):
+        yield f"{where} has a variable without a name."
+    elif len(names) != len(set(names)):
+        yield f"{where} names two variables alike."
+    if _RESERVED & {str(name) for name in names}:
+        yield f"{where} gives a variable a reserved name."
 
 
 # ------------------------------------------------------------------ notices

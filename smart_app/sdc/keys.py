@@ -66,7 +66,9 @@ def item_of(form: Form, key: str) -> Item | None:
 
 
 def _fits(form: Form, item: Item, key: str) -> bool:
-    """Whether the whole path is the form's, with row numbers exactly where rows are."""
+    """Whether the whole path is the form's, with row numbers only where rows are."""
+    if row_number(key) and not has_rows(item):
+        return False
     above, place = form.parents.get(item.link_id, ""), parent(key)
     if not above or not place:
         return above == place
