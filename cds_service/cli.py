@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import msgspec
 
-from cds_service import __version__, delivery_cli
+from cds_service import __version__, delivery_cli, review_cli
 from cds_service.errors import CdsServiceError, ConfigurationError, StoreUnavailable
 from cds_service.settings import GARBAGE_THRESHOLDS, Settings, from_env
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EXIT_REFUSED = 1  # something in the input was refused
 EXIT_USAGE = 2  # options or configuration are wrong
 EXIT_UNAVAILABLE = 3  # the database or a file system failed
+EXIT_NOT_SOUND = 4  # the database is damaged, or an older one than it was (F29)
 PROGRESS_EVERY = 1_000
 
 
@@ -104,29 +105,37 @@ def _upgrade_apart(settings: Settings) -> Callable[[], None]:
         settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child == 0:
-        os._exit(_upgraded(None if is_new else store, settings.database_url))
+        os._exit(_upgraded(None if is_new else store, settings))
 
     def wait() -> None:
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status == EXIT_NOT_SOUND:
+            sys.exit(EXIT_NOT_SOUND)  # the child has said why
+        if status != 0:
             click.echo("cds-service: the database cannot be reached or upgraded now; serving without it", err=True)
 
     return wait
 
 
-def _upgraded(store: Store | None, database_url: str) -> int:
+def _upgraded(store: Store | None, settings: Settings) -> int:
     """Bring the database to this version, unless it is (``store`` None: there is none yet); an exit status."""
+    from cds_service.adapters.sql.migrate import migrate
+    from cds_service.delivery_cli import refuse_unsound
+
     try:
         if store is not None:
             store.ping()
-            return 0
     except StoreUnavailable:
-        pass  # down, or of an older version: the migration finds out
-    from cds_service.adapters.sql.migrate import migrate
-
+        store = None  # down, or of an older version: the migration finds out
     try:
-        migrate(database_url)
-    except StoreUnavailable:
-        return EXIT_UNAVAILABLE
+        if store is None:
+            migrate(settings.database_url)
+        refuse_unsound(settings)
+    except StoreUnavailable as error:
+        return EXIT_NOT_SOUND if error.reason == "corrupt" else EXIT_UNAVAILABLE
+    except ConfigurationError as error:
+        click.echo(f"cds-service: {error.diagnostics}", err=True)
+        return EXIT_NOT_SOUND
     return 0
 
 
@@ -258,6 +267,8 @@ def check_client(ident: str) -> None:
 
 main.add_command(delivery_cli.deliver)
 main.add_command(delivery_cli.outbox)
+main.add_command(review_cli.figures)
+main.add_command(review_cli.audit)
 
 
 @main.group()
@@ -314,6 +325,15 @@ def upgrade() -> None:
     if settings.sqlite_path is not None:
         settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     click.echo(f"schema {migrate(settings.database_url)}")
+
+
+@db.command("accept-restore")
+def accept_restore() -> None:
+    """Say that a backup that was put back stands: from now on nothing is numbered as it may have been since."""
+    from cds_service.delivery_cli import accept_restored
+
+    accept_restored(from_env())
+    click.echo("accepted; subscribers will see a gap in their event numbers")
 
 
 @main.command()

@@ -64,6 +64,7 @@ def deliver(workers: int, once: bool, lease_seconds: int, pause: float, health: 
     _need_database(settings)
     how = DeliverySettings(lease_seconds=lease_seconds, pause_seconds=pause)
     files = read_delivery_files(settings, how)
+    refuse_unsound(settings)
     if not files.endpoints:
         click.echo(f"cds-service: no payer endpoint in {settings.payer_endpoints_dir}; only notices go out", err=True)
     if once:
@@ -90,7 +91,7 @@ def _deliver_for_ever(
 
     supervisor = Supervisor(workers, work, drain_seconds=longest + 5)
     outbox, _ = open_outbox(settings)
-    watch = _Watch(supervisor, reports, outbox, workers)
+    watch = _Watch(supervisor, reports, outbox, workers, lambda: _remember(settings))
     gc.freeze()  # what is imported stays shared with the workers
     with _health(health, watch.snapshot):
         supervisor.run(watch.look)
@@ -99,13 +100,21 @@ def _deliver_for_ever(
 class _Watch:
     """Tells what workers report: dead letters and outages at once, sums every ten seconds."""
 
-    def __init__(self, supervisor: Supervisor, reports: Reports, outbox: SqlOutbox, workers: int) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        reports: Reports,
+        outbox: SqlOutbox,
+        workers: int,
+        remember: Callable[[], None],
+    ) -> None:
         from cds_service.adapters.system import SystemClock
 
         self._supervisor = supervisor
         self._reports = reports
         self._outbox = outbox
         self._workers = workers
+        self._remember = remember
         self._clock = SystemClock()
         self._said = self._clock.monotonic()
         self._before: dict[str, int] = {}
@@ -140,6 +149,7 @@ class _Watch:
 
     def _progress(self) -> None:
         self._said = self._clock.monotonic()
+        self._remember()
         counts = {
             word.removeprefix("settled:"): count
             for word, count in self._reports.counts.items()
@@ -165,6 +175,20 @@ class _Watch:
     def _line(self, event: str, **facts: object) -> None:
         line = {"at": self._clock.now().isoformat(), "event": event, **facts}
         click.echo(msgspec.json.encode(line).decode(), err=True)
+
+
+def _remember(settings: Settings) -> None:
+    """How far the database is, for the next start; a database that is away changes nothing."""
+    from cds_service.adapters.sql import integrity
+    from cds_service.adapters.sql.database import Database
+
+    database = Database(settings.database_url, pool_size=1, busy_seconds=2)
+    try:
+        integrity.remember(settings.watermark, integrity.look(database))
+    except (StoreUnavailable, OSError):
+        return
+    finally:
+        database.close()
 
 
 def _health(address: tuple[str, int] | None, snapshot: Callable[[], Snapshot]) -> AbstractContextManager[Any]:
@@ -279,11 +303,54 @@ def _entry(action: str, subject: str, detail: dict[str, Any]) -> AuditEntry:
     from cds_service.adapters.system import SystemClock
     from cds_service.domain.prior_auth import AuditEntry
 
+    return AuditEntry(SystemClock().now(), _actor(), "operator", f"outbox_{action}", subject, detail)
+
+
+def _actor() -> str:
     try:
-        actor = getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in a container
-        actor = "unknown"
-    return AuditEntry(SystemClock().now(), actor, "operator", f"outbox_{action}", subject, detail)
+        return "unknown"
+
+
+_NOT_SOUND = {
+    "damaged": "the database is damaged; put back a backup",
+    "audit_head": "the audit log does not end as it says; `cds-service audit verify` names the record",
+    "older_than_remembered": "this database is older than it was, as if a backup had been put back; if that is meant, "
+    "`cds-service db accept-restore` numbers on safely",
+}
+
+
+def refuse_unsound(settings: Settings) -> None:
+    """Raise ConfigurationError when the database is damaged or older than we remember (F29), else remember it.
+
+    Raises:
+        StoreUnavailable: it cannot be asked now.
+    """
+    from cds_service.adapters.sql import integrity
+    from cds_service.adapters.sql.database import Database
+
+    database = Database(settings.database_url, pool_size=1, busy_seconds=10)
+    try:
+        found = integrity.complaints(database, integrity.remembered(settings.watermark))
+        if found:
+            raise ConfigurationError("; ".join(_NOT_SOUND[word] for word in found))
+        integrity.remember(settings.watermark, integrity.look(database))
+    finally:
+        database.close()
+
+
+def accept_restored(settings: Settings) -> None:
+    """Go on with an older database, numbering on behind what may have been used since."""
+    from cds_service.adapters.sql import integrity
+    from cds_service.adapters.sql.database import Database
+    from cds_service.adapters.system import SystemClock
+
+    _need_database(settings)
+    database = Database(settings.database_url, pool_size=1, busy_seconds=10)
+    integrity.accept(database, _actor(), SystemClock().now())
+    integrity.remember(settings.watermark, integrity.look(database))
+    database.close()
 
 
 def _need_database(settings: Settings) -> None:

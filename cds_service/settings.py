@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -44,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payer_endpoints_dir: Path = _PROJECT / "config" / "payer_endpoints"  # where ClaimResponses are delivered
     smart_app_url: str = ""  # where cards send people to; none: cards have no SMART link
     token_key_file: Path = Path("var/token.key")  # signs the tokens that systems call with
+    watermark_file: Path | None = None  # remembers how far the database was; None: see ``watermark``
     key_file: Path = Path("var/patient.key")  # keys the digest by which a patient is recognised, never an id
     readers_file: Path | None = None  # who may read stored determinations: lines "name sha256-of-token"
     metrics_token_sha256: str = ""
@@ -85,6 +87,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The database file, where there is one."""
         kind, _, path = self.database_url.partition(":///")
         return Path(path) if kind.startswith("sqlite") and path else None
+
+    @property
+    def watermark(self) -> Path:
+        """Where it is remembered how far the database was (F29): beside a SQLite file, else one file per database."""
+        if self.watermark_file is not None:
+            return self.watermark_file
+        if self.sqlite_path is not None:
+            return self.sqlite_path.with_name(f"{self.sqlite_path.name}.watermark")
+        digest = hashlib.sha256(without_password(self.database_url).encode()).hexdigest()[:16]
+        return Path(f"var/{digest}.watermark")
 
     def public(self) -> dict[str, object]:
         """What `cds-service config show` prints: every setting, secrets replaced."""
@@ -275,6 +287,7 @@ VARIABLES: Mapping[str, tuple[str, Reader]] = {
     "CDS_SMART_APP_URL": ("smart_app_url", _url),
     "CDS_TOKEN_KEY_FILE": ("token_key_file", _path),
     "CDS_KEY_FILE": ("key_file", _path),
+    "CDS_WATERMARK_FILE": ("watermark_file", _path),
     "CDS_READERS_FILE": ("readers_file", _path),
     "CDS_METRICS_TOKEN_SHA256": ("metrics_token_sha256", _digest),
     "CDS_INSECURE_DEV": ("insecure_dev", _switch),
