@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cds_service.fhir.concepts import dicts, label, word
+from smart_app.people import name_in
 
 Resource = Mapping[str, Any]
 
@@ -60,6 +61,12 @@ def title_of(resource: Resource) -> str:
         )
         return word(medicine.get("display")) or label(inside.get("code")) or "a medication"
     return kind_words(word(resource.get("resourceType")))
+
+
+def name_of(resource: Resource) -> str:
+    """A person's or an organization's name; "" where there is none."""
+    name = resource.get("name")
+    return name if isinstance(name, str) else name_in(dict(resource))
 
 
 def when(resource: Resource) -> str:

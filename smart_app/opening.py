@@ -33,6 +33,7 @@ from smart_app.ehr_client import EhrClient
 from smart_app.errors import Trouble
 from smart_app.form_parts import FormParts
 from smart_app.form_state import ChartCopy, FormEntry, FormStore, PackageCopy, Work
+from smart_app.form_words import name_of
 from smart_app.payer_client import PayerTrouble
 from smart_app.pictures.timeline import opioids
 from smart_app.registry import PayerProfile
@@ -156,7 +157,7 @@ class _Opening:
             payer=self.payer.id,
             author=Author(
                 reference or self.launch.patient_reference,
-                self.launch.user.name if self.launch.user is not None else "",
+                (self.launch.user.name if self.launch.user is not None else "") or name_of(user),
                 role_of(self.first.roles, user),
             ),
             may_sign=may_sign(reference, user, self.first.roles, requesters),

@@ -12,7 +12,7 @@ from smart_app.coverage_form import Opened, with_file
 from smart_app.errors import Trouble
 from smart_app.form_layout import every
 from smart_app.form_saving import signed_order
-from smart_app.form_words import title_of, what
+from smart_app.form_words import name_of, title_of, what
 from smart_app.payer_client import PayerTrouble
 from smart_app.pictures.dose import dose_picture
 from smart_app.sdc import keys
@@ -81,7 +81,7 @@ def _references(item: Item, text: str) -> tuple[list[Hit], str]:
         by = "name" if kind in _NAMED else "_content"
         seen = g.ehr.search(kind, {**about, **({by: text} if kind in _NAMED else {}), "_count": str(_MOST_FOUND)})
         for resource in seen.resources:
-            shown = _named(resource)
+            shown = name_of(resource) or title_of(resource)
             if resource.get("resourceType") == kind and (kind in _NAMED or text.casefold() in shown.casefold()):
                 named = {"reference": f"{kind}/{resource.get('id')}", "display": shown}
                 hits.append(Hit(REFERRED + _ENCODE(named).decode(), f"{shown} ({kind})"))
@@ -90,17 +90,6 @@ def _references(item: Item, text: str) -> tuple[list[Hit], str]:
 
 _NOT_OF_PATIENTS = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "Medication"})
 _NAMED = frozenset({"Practitioner", "Organization", "Location"})
-
-
-def _named(resource: dict[str, object]) -> str:
-    name = resource.get("name")
-    if isinstance(name, str):
-        return name
-    for each in dicts(name):
-        given = each.get("given")
-        parts = [*(given if isinstance(given, list) else []), each.get("family")]
-        return word(each.get("text")) or " ".join(str(part) for part in parts if part)
-    return title_of(resource)
 
 
 @blueprint.get("/l/<launch_id>/form/<int:number>/evidence")

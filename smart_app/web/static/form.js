@@ -11,6 +11,15 @@
     button.addEventListener("click", () => window.print());
   }
 
+  // Times of the server in the reader's own clock.
+  function localTimes() {
+    for (const time of document.querySelectorAll("time[data-clock]")) {
+      time.textContent = new Date(time.dateTime).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+      delete time.dataset.clock;
+    }
+  }
+  localTimes();
+
   const form = document.getElementById("coverage-form");
   const body = document.getElementById("form-body");
   const status = document.getElementById("form-status");
@@ -42,6 +51,7 @@
     const at = place();
     const open = [...body.querySelectorAll("details[open][id]")].map((each) => each.id);
     body.innerHTML = html;
+    localTimes();
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     const again = at && document.getElementById(at.id);
     if (!again) return;
