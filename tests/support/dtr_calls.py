@@ -103,7 +103,7 @@ def items(holder: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def answers(response: Mapping[str, Any]) -> dict[str, Any]:
-    """linkId -> the first answer's value, or all of them where there are several."""
+    """Map linkId to the first answer's value, or all of them where there are several."""
     found: dict[str, Any] = {}
     for item in items(response):
         values = [_value(answer) for answer in item.get("answer", ())]

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from cds_service.domain.documentation import DocumentedOrder, Remembered
+from cds_service.domain.record import Evidence
 from cds_service.fhir import form_urls as urls
 from cds_service.fhir.questionnaire import canonical, coding, decimal
 from cds_service.policy.form import DETAILS, Form, Item
@@ -26,6 +27,7 @@ CONTEXT_EXTENSION = f"{urls.OURS}/documentation-context"
 _AUTO = {"2.0.1": "auto", "2.2": "auto-server"}
 _USES = ("withpa", "retain-doc")
 _MOST_EVIDENCE = 20
+_PERSONS_OWN = frozenset({"audit", "review"})
 
 
 class DraftFor(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +58,12 @@ def draft_response(guideline: Guideline, form: Form, about: DraftFor, version: s
 
 
 def known_answers(guideline: Guideline, documented: DocumentedOrder) -> Mapping[str, Remembered]:
-    """The facts that may be filled in."""
-    facts = guideline.facts
+    """The facts that may be filled in: those that are settled. Nobody attests, or gives a reason, in advance."""
+    facts = {
+        name: fact
+        for name, fact in guideline.facts.items()
+        if name not in documented.missing and not _PERSONS_OWN.intersection(fact.feeds)
+    }
     return {
         name: held
         for name, held in documented.facts.items()
@@ -116,7 +122,16 @@ def _answers(
     value = _value(guideline, item, held) if held else None
     if held is None or value is None:
         return []
-    return [{"extension": [_origin(version), *_evidence(held)], **value}]
+    evidence = held.evidence or _beside(guideline, item, known)
+    return [{"extension": [_origin(version), *_evidence(evidence)], **value}]
+
+
+def _beside(guideline: Guideline, item: Item, known: Mapping[str, Remembered]) -> tuple[Evidence, ...]:
+    """What the chart shows beside other facts of the same criterion: a resource that tells several is named once."""
+    for name, held in known.items():
+        if held.evidence and not held.answered and set(guideline.facts[name].feeds) & set(item.serves):
+            return held.evidence
+    return ()
 
 
 def _value(guideline: Guideline, item: Item, held: Remembered) -> Resource | None:
@@ -144,9 +159,9 @@ def _origin(version: str) -> Resource:
     }
 
 
-def _evidence(held: Remembered) -> list[Resource]:
+def _evidence(evidence: Sequence[Evidence]) -> list[Resource]:
     found = []
-    for each in held.evidence[:_MOST_EVIDENCE]:
+    for each in evidence[:_MOST_EVIDENCE]:
         parts: list[Resource] = [{"url": "source", "valueString": each.source}]
         if each.date:
             parts.append({"url": "date", "valueString": each.date})
