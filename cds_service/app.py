@@ -20,12 +20,14 @@ from cds_service.adapters.backend_client_files import load_backend_clients
 from cds_service.adapters.backend_tokens import BackendTokens
 from cds_service.adapters.client_auth import ClientAuthenticator
 from cds_service.adapters.client_files import load_clients
+from cds_service.adapters.endpoint_files import load_endpoints
 from cds_service.adapters.fhir_http import HttpFhirReader
 from cds_service.adapters.guarded_http import GuardedHttp, server_states
 from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
 from cds_service.adapters.memory import MemoryStore
 from cds_service.adapters.policy_files import Configuration, load_configuration
 from cds_service.adapters.secret_files import load_or_make_key, load_or_make_token_key, load_readers
+from cds_service.adapters.subscriber_addresses import SubscriberAddresses
 from cds_service.adapters.system import SystemClock, new_id
 from cds_service.adapters.token_purchase import public_keys
 from cds_service.backend_clients import BackendClient
@@ -48,9 +50,13 @@ from cds_service.use_cases.documentation.record_calls import RecordCalls
 from cds_service.use_cases.documentation.terminology import Terminology
 from cds_service.use_cases.evaluate_fetching import EvaluateFetching
 from cds_service.use_cases.feed_authorizations import FeedAuthorizations
+from cds_service.use_cases.inquire_prior_auth import InquirePriorAuth
 from cds_service.use_cases.order_sign import OrderSign
+from cds_service.use_cases.prior_auth_parts import PriorAuthParts
 from cds_service.use_cases.record_feedback import RecordFeedback
-from cds_service.web import cds_services, dtr, feed, oauth, pages
+from cds_service.use_cases.submit_prior_auth import SubmitPriorAuth
+from cds_service.use_cases.subscriptions import SubscribeToAnswers
+from cds_service.web import cds_services, dtr, feed, oauth, pages, pas
 from cds_service.web.application import Parts, application
 from cds_service.web.log_lines import LineWriter
 from cds_service.web.metrics import Metrics
@@ -143,7 +149,57 @@ def _for_systems(settings: Settings, rules: Rules, world: Adapters) -> list[Blue
         oauth.blueprint(world.systems, settings.public_url, FHIR_BASES),
         _documentation(settings, rules, world),
         feed.blueprint(feeding, world.systems, world.public_keys),
+        *_prior_authorization(settings, rules, world),
     ]
+
+
+def _prior_authorization(settings: Settings, rules: Rules, world: Adapters) -> list[Blueprint]:
+    """PAS at every version's base; nothing where answers could not be kept for good."""
+    parts = prior_auth_parts(settings, rules, world)
+    if parts is None:
+        return []
+    check = SubscriberAddresses(insecure_dev=settings.insecure_dev)
+    return [
+        pas.blueprint(
+            pas.PriorAuthorization(
+                door=world.systems,
+                submit=SubmitPriorAuth(parts),
+                inquire=InquirePriorAuth(parts),
+                subscriptions=SubscribeToAnswers(parts, check),
+                public_url=settings.public_url,
+                max_body_bytes=settings.pas_max_body_bytes,
+                monotonic=world.clock.monotonic,
+                now=world.clock.now,
+                note_exchange=parts.cases.note_exchange,
+            )
+        )
+    ]
+
+
+def prior_auth_parts(settings: Settings, rules: Rules, world: Adapters) -> PriorAuthParts | None:
+    """What requests, inquiries and reviewers' decisions need; None with a store that forgets."""
+    from cds_service.adapters.sql.cases import SqlCaseStore  # noqa: PLC0415 - see open_store
+    from cds_service.adapters.sql.store import SqlStore  # noqa: PLC0415
+    from cds_service.adapters.sql.subscriptions import SqlSubscriptions  # noqa: PLC0415
+
+    if not isinstance(world.store, SqlStore):
+        return None
+    endpoints = load_endpoints(settings.payer_endpoints_dir, insecure_dev=settings.insecure_dev)
+    return PriorAuthParts(
+        rules=rules,
+        pas=world.configuration.prior_auth,
+        cases=SqlCaseStore(world.store.database),
+        subscriptions=SqlSubscriptions(world.store.database),
+        on_file=world.store.authorizations,
+        clock=world.clock,
+        new_id=new_id,
+        key=world.key,
+        destinations=lambda program: tuple(
+            each.id for each in endpoints.values() if each.enabled and (not each.programs or program in each.programs)
+        ),
+        public_url=settings.public_url,
+        max_bytes=settings.pas_max_body_bytes,
+    )
 
 
 def _documentation(settings: Settings, rules: Rules, world: Adapters) -> Blueprint:

@@ -36,6 +36,18 @@ class Notice(msgspec.Struct, frozen=True):
     focus: str
 
 
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One call as PASMetricData wants it; ``detail`` is JSON without PHI."""
+
+    at: datetime
+    kind: str
+    sender: str
+    http_status: int
+    milliseconds: int
+    case_id: str
+    detail: str
+
+
 class CaseChange(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one new version writes; all of it in one durable transaction, or none.
 
@@ -56,6 +68,9 @@ class CaseChange(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[CaseEvent, ...] = ()
     authorizations: tuple[Authorization, ...] = ()
     others: int | None = None
+    context: tuple[str, bytes] | None = None  # a documentation context: its id and document
+    policy_digest: str = ""
+    exchange: Exchange | None = None
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -67,18 +82,6 @@ class Committed(msgspec.Struct, frozen=True):
 
     state: str
     submission: Submission | None = None
-
-
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """One call as PASMetricData wants it; ``detail`` is JSON without PHI."""
-
-    at: datetime
-    kind: str
-    sender: str
-    http_status: int
-    milliseconds: int
-    case_id: str
-    detail: str
 
 
 class SubscriptionRecord(msgspec.Struct, frozen=True, kw_only=True):

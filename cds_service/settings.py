@@ -53,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     client_auth: bool = True
     discovery_auth: bool = False
     max_body_bytes: int = 5_000_000
+    pas_max_body_bytes: int = 10_485_760  # requests for authorization bring their documents along
     queue_seconds: float = 1.0
     receive_seconds: int = 10
     drain_seconds: int = 20
@@ -294,6 +295,7 @@ VARIABLES: Mapping[str, tuple[str, Reader]] = {
     "CDS_CLIENT_AUTH": ("client_auth", _switch),
     "CDS_DISCOVERY_AUTH": ("discovery_auth", _switch),
     "CDS_MAX_BODY_BYTES": ("max_body_bytes", _whole(1_000, 100_000_000)),
+    "CDS_PAS_MAX_BODY_BYTES": ("pas_max_body_bytes", _whole(1_000, 100_000_000)),
     "CDS_QUEUE_SECONDS": ("queue_seconds", _seconds),
     "CDS_RECEIVE_SECONDS": ("receive_seconds", _whole(1, 120)),
     "CDS_DRAIN_SECONDS": ("drain_seconds", _whole(1, 300)),

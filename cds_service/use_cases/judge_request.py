@@ -48,6 +48,7 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     period: tuple[date, date] | None  # of an approval on this day
     billing: BillingCode | None
     most_units: int | None  # billing units that dose and period come to
+    member: str = ""  # as order-sign looks authorizations up
 
     @property
     def approvable(self) -> bool:
@@ -185,6 +186,7 @@ def _assessed(ground: _Ground, line: RequestedLine, judged: Judged | None) -> As
         period=period,
         billing=billing,
         most_units=most,
+        member=ground.coverage.member_id,
     )
 
 

@@ -45,9 +45,8 @@ def case_line(assessed: Assessed, *, number: str, reference: str, as_of: date, w
     )
 
 
-def cancelled_line(line: CaseLine, as_of: date) -> CaseLine:
+def cancelled_line(line: CaseLine) -> CaseLine:
     """The line after its sender took it back."""
-    del as_of
     return CaseLine(
         sequence=line.sequence,
         kind=line.kind,

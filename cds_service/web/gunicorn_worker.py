@@ -29,6 +29,7 @@ RECEIVE = 65_536
 MAX_BUFFERED = 100_000_000  # bytes that all unfinished requests of one worker may hold
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1_000_000
+PAS_REQUEST: Final = b"POST /pas/"  # what may be larger than any other body
 POLITE_SECONDS, MOST_POLITE = 0.000_2, 5  # for each connection held, up to so many
 
 _BODY: Final = b'{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"%s","diagnostics":"%s"}]}'
@@ -81,6 +82,7 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no
         super().__init__(*arguments, **named)
         settings = from_env()
         self.receive_seconds, self.max_body = settings.receive_seconds, settings.max_body_bytes
+        self.max_pas_body = max(settings.max_body_bytes, settings.pas_max_body_bytes)
         self.patience = struct.pack("ll", settings.receive_seconds, 0)  # a timeval
         self.buffered = 0
         self.lingering: deque[Connection] = deque()
@@ -183,7 +185,8 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no
     def _take(self, conn: Connection, data: bytes) -> None:
         conn.received += data
         self.buffered += len(data)
-        verdict = judge(conn.received, conn.frame, self.max_body)
+        most = self.max_pas_body if conn.received.startswith(PAS_REQUEST) else self.max_body
+        verdict = judge(conn.received, conn.frame, most)
         if verdict is Verdict.HEAD_TOO_LONG:
             self._refuse(conn, 431)
         elif verdict is not Verdict.MORE:

@@ -23,6 +23,7 @@ from cds_service.adapters.sql.prior_auth_tables import (
     PA_VERSION,
 )
 from cds_service.adapters.sql.subscriptions import notify
+from cds_service.adapters.sql.tables import DETERMINATION, INVOCATION
 from cds_service.domain.prior_auth import AuditEntry, Case, CaseState, Submission, Version
 from cds_service.prior_auth_ports import CaseChange, Committed, Exchange
 
@@ -81,6 +82,10 @@ class SqlCaseStore:
             connection.execute(sa.insert(CASE_EVENT), [_event(change, each) for each in change.events])
         if change.authorizations:
             authorizations.put(connection, [(each, "") for each in change.authorizations], version.at)
+        if change.context is not None:
+            _keep_context(connection, change, change.context)
+        if change.exchange is not None:
+            connection.execute(sa.insert(EXCHANGE), _exchange_row(change.exchange))
         audit.append(connection, change.audit)
 
     def _claim_identifier(self, connection: sa.Connection, submission: Submission, at: int) -> None:
@@ -169,7 +174,7 @@ class SqlCaseStore:
 
     def note_exchange(self, exchange: Exchange) -> None:
         """See ``CaseStore``."""
-        row = {name: getattr(exchange, name) for name in Exchange.__struct_fields__} | {"at": microseconds(exchange.at)}
+        row = _exchange_row(exchange)
         self._database.session(lambda connection: connection.execute(sa.insert(EXCHANGE), row))
 
 
@@ -178,6 +183,34 @@ def _submission(connection: sa.Connection, sender: str, bundle_identifier: str) 
         _SUBMISSION.sender == sender, _SUBMISSION.bundle_identifier == bundle_identifier
     )
     return connection.execute(query).mappings().one_or_none()
+
+
+def _exchange_row(exchange: Exchange) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(exchange, name) for name in Exchange.__struct_fields__}
+    return row | {"at": microseconds(exchange.at)}
+
+
+def _keep_context(connection: sa.Connection, change: CaseChange, context: tuple[str, bytes]) -> None:
+    """What a form for this case is asked with, where order-sign keeps the same: beside a call that answered it."""
+    ident, document = context
+    call = {
+        "id": ident,
+        "client": change.case.sender,
+        "service": "prior-auth",
+        "hook": "prior-auth",
+        "hook_instance": change.case.id,
+        "jti": None,
+        "jti_expires": None,
+        "received": microseconds(change.version.at),
+        "request_digest": change.version.request_sha256,
+        "policy_digest": change.policy_digest,
+        "patient_key": change.case.patient_key,
+        "status": 200,
+        "outcome": "quiet",
+        "response": b"",
+    }
+    seq = connection.execute(sa.insert(INVOCATION).values(call).returning(INVOCATION.c.seq)).scalar()
+    connection.execute(sa.insert(DETERMINATION), {"invocation": seq, "id": ident, "document": document})
 
 
 def _event(change: CaseChange, event: Any) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class SqlStore:
         self._database = Database(url, pool_size=pool_size, busy_seconds=busy_seconds)
         self._hook_calls = HookCalls(self._database)
 
+    @property
+    def database(self) -> Database:
+        """The connections, for stores of other things in the same database."""
+        return self._database
+
     def recall(self, client: str, jti: str | None, hook_instance: str, request_digest: str) -> Sequence[Recalled]:
         """See ``ports.Store``; one round trip, the newest first."""
         return self._hook_calls.recall(client, jti, hook_instance, request_digest)

@@ -123,6 +123,17 @@ def read_request(bundle: PasBundle, version: str) -> PasRequest:
     )
 
 
+def changes_lines(bundle: PasBundle) -> bool:
+    """Whether a Bundle changes an earlier request: by related, or (2.0.1) by what its items say."""
+    if not bundle.entries or bundle.claim.kind != "Claim":
+        return False
+    claim = bundle.claim.resource
+    if claim.get("related"):
+        return True
+    items = dicts(claim.get("item"))
+    return any(extensions(item, systems.INFO_CHANGED) or _cancelled(item) for item in items)
+
+
 def claim_ref(bundle: PasBundle, element: str) -> Any:
     """A reference of the Claim as it was sent."""
     return bundle.claim.resource.get(element)

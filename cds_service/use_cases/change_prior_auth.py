@@ -1,0 +1,141 @@
+"""Updates and cancellations of a request: what of the case stays, what is judged anew (PAS rows P080-P088)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from cds_service.domain.prior_auth import Case, CaseEvent, CaseLine, CaseState, ReviewAction, Submission
+from cds_service.fhir.json import parse
+from cds_service.fhir.pas.bundle import read_bundle
+from cds_service.fhir.pas.issues import Issue, RequestRefused
+from cds_service.fhir.pas.request import PasRequest, RequestedLine, read_request
+from cds_service.fhir.pas.response import ResponseError
+from cds_service.use_cases.case_composing import (
+    Composed,
+    compose,
+    exchange_of,
+    guideline_of,
+    not_decided_here,
+    waits_for,
+)
+from cds_service.use_cases.case_writing import Writing, state_of, trace_of
+from cds_service.use_cases.judge_request import Assessment, assess
+from cds_service.use_cases.prior_auth_lines import cancelled_line, case_line
+from cds_service.use_cases.prior_auth_parts import Call, PriorAuthParts
+from cds_service.use_cases.submission_writing import Stands, written
+from cds_service.use_cases.update_rules import by_sequence, touched, update_issues
+
+
+def update(parts: PriorAuthParts, call: Call, prior: Case, now: datetime, late: str) -> Writing:
+    """A new version by an update; raises RequestRefused for what an update may not change."""
+    request, day = call.request, now.date()
+    before = last_request(parts, prior)
+    found = update_issues(prior, request, before)
+    if prior.state is CaseState.CANCELLED:
+        text = "the request was cancelled: send a new one"
+        found.append(Issue("P088", "business-rule", text, "Bundle.entry[0].resource"))
+    if found:
+        raise RequestRefused(found)
+    assessment = assess(parts.rules, parts.pas, request, day)
+    error = not_decided_here(parts, request, assessment)
+    if error is None and parts.pas.updates == "refuse":
+        error = ResponseError("this payer takes no updates: send a new request, and cancel the earlier one")
+    if error is not None:
+        lines, state = prior.summary.lines, prior.state
+    else:
+        lines = _updated(parts, call, prior, before, assessment, now, late)
+        state = state_of(lines)
+    made = Composed(
+        call=call,
+        assessment=assessment,
+        now=now,
+        lines=lines,
+        code=prior.tracking_number.partition("-")[2],
+        state=state,
+        prior=prior,
+    )
+    stands = Stands(
+        kind="renewal" if any(line.previous for line in request.lines) else "update",
+        error=error,
+        events=(CaseEvent(now, "updated", call.caller.client.id),),
+        partial=request.version == "2.0.1" and len(request.lines) < len(lines),
+    )
+    return written(parts, made, compose(parts, made), stands)
+
+
+def _updated(
+    parts: PriorAuthParts,
+    call: Call,
+    prior: Case,
+    before: PasRequest | None,
+    assessment: Assessment,
+    now: datetime,
+    late: str,
+) -> tuple[CaseLine, ...]:
+    """Earlier lines stay as they are unless they are changed, cancelled, or still wait."""
+    found = {line.sequence: line for line in prior.summary.lines}
+    earlier = by_sequence(before)
+    members = [each for each in parts.cases.cases_of_member(prior.member_id) if each.id != prior.id]
+    code, day = prior.tracking_number.partition("-")[2], now.date()
+    for each in assessment.lines:
+        asked = each.line
+        held = found.get(asked.sequence)
+        if asked.cancelled:
+            found[asked.sequence] = cancelled_line(held or case_line(each, number="", reference="", as_of=day))
+        elif touched(asked, held, earlier.get(asked.sequence)):
+            found[asked.sequence] = case_line(
+                each,
+                number=f"{parts.pas.number_prefix}-{code}-{_suffix(asked, held, prior)}",
+                reference=f"P-{code}-{asked.sequence}",
+                as_of=day,
+                waits_for=late or waits_for(parts, each, members, call.caller, day),
+            )
+    return tuple(found[sequence] for sequence in sorted(found))
+
+
+def _suffix(asked: RequestedLine, held: CaseLine | None, prior: Case) -> str:
+    """A number is never given twice: after the first one it tells the version."""
+    return f"{asked.sequence}" if held is None or not held.number else f"{asked.sequence}.{prior.version + 1}"
+
+
+def cancel(parts: PriorAuthParts, call: Call, prior: Case, now: datetime, submission: Submission) -> Writing:
+    """P084: everything that was not finally refused is taken back; clock and undelivered notices end (P088)."""
+    if prior.state is CaseState.CANCELLED:
+        text = "the request was cancelled already"
+        raise RequestRefused([Issue("P084", "business-rule", text, "Bundle.entry[0].resource")])
+    lines = tuple(
+        line if line.action is ReviewAction.NOT_CERTIFIED else cancelled_line(line) for line in prior.summary.lines
+    )
+    summary = msgspec.structs.replace(prior.summary, lines=lines, wanted=(), context="", note="")
+    case = msgspec.structs.replace(
+        prior, state=CaseState.CANCELLED, summary=summary, version=prior.version + 1, due=None, decided=now
+    )
+    guideline = guideline_of(parts, None, now.date())
+    return Writing(
+        case=case,
+        before=prior,
+        request=call.request,
+        kind="cancel",
+        at=now,
+        actor=call.caller.client.id,
+        role="client",
+        action="cancel",
+        trace=trace_of(b"null", lines, {}, ()),
+        policy=(guideline.id, guideline.version, guideline.digest),
+        body=call.body,
+        submission=msgspec.structs.replace(submission, case_id=case.id, n=case.version),
+        whole_cancelled=True,
+        events=(CaseEvent(now, "cancelled", call.caller.client.id),),
+        exchange=exchange_of(parts, call, now),
+    )
+
+
+def last_request(parts: PriorAuthParts, case: Case) -> PasRequest | None:
+    """The newest request of a case, read again."""
+    for version in reversed(parts.cases.versions(case.id)):
+        if version.request is not None and version.kind != "cancel":
+            raw = parse(version.request, max_bytes=parts.max_bytes)
+            return read_request(read_bundle(raw), case.summary.version)
+    return None

@@ -1,0 +1,61 @@
+"""What an update of a request may change, line by line (PAS rows P080-P087)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cds_service.domain.prior_auth import Case, CaseLine, ReviewAction
+from cds_service.fhir.pas.gate_claim import CLAIM
+from cds_service.fhir.pas.issues import Issue
+from cds_service.fhir.pas.request import PasRequest, RequestedLine
+
+
+def update_issues(case: Case, request: PasRequest, before: PasRequest | None) -> list[Issue]:
+    """What is wrong with an update. ``before``: the request that it changes, None where none is kept."""
+    lines = {line.sequence: line for line in case.summary.lines}
+    found: list[Issue] = []
+    whole = request.version != "2.0.1"
+    sent = {line.sequence for line in request.lines}
+    if whole and request.kind == "update":
+        missing = sorted(lines.keys() - sent)
+        if missing:
+            text = "an update holds every earlier item with its sequence; some are not there"
+            found.append(Issue("P081", "required", text, f"{CLAIM}.item"))
+        if before is not None and not before.sequences <= request.sequences:
+            text = "an update holds every earlier supportingInfo with its sequence; some are not there"
+            found.append(Issue("P081", "required", text, f"{CLAIM}.supportingInfo"))
+    for number, asked in enumerate(request.lines):
+        earlier = lines.get(asked.sequence)
+        if earlier is not None:
+            found += _line(asked, earlier, f"{CLAIM}.item[{number}]")
+        elif asked.changed == "changed" and not asked.cancelled:
+            continue  # spec-72 says changed for added lines, the code system says added: both are taken (P082)
+    return found
+
+
+def _line(asked: RequestedLine, earlier: CaseLine, where: str) -> list[Issue]:
+    if earlier.action is ReviewAction.NOT_CERTIFIED and (asked.changed or asked.cancelled or _other(asked, earlier)):
+        text = "this line was not certified and cannot be updated: send a new request, or an appeal"
+        return [Issue("P085", "business-rule", text, where)]
+    if _other(asked, earlier) and not asked.changed and not asked.cancelled:
+        text = "this sequence stood for another service: sequences are not used again, and changes say so (infoChanged)"
+        return [Issue("P081", "business-rule", text, f"{where}.sequence")]
+    return []
+
+
+def _other(asked: RequestedLine, earlier: CaseLine) -> bool:
+    return (asked.system, asked.code) != (earlier.system, earlier.code)
+
+
+def touched(asked: RequestedLine, earlier: CaseLine | None, before: RequestedLine | None) -> bool:
+    """Whether a line is to be judged anew: it is new, changed, or still waits."""
+    if earlier is None or earlier.action is ReviewAction.PENDED or asked.changed:
+        return True
+    if earlier.action in {ReviewAction.NOT_CERTIFIED, ReviewAction.CANCELLED}:
+        return False
+    return before is not None and asked.raw != before.raw
+
+
+def by_sequence(request: PasRequest | None) -> Mapping[int, RequestedLine]:
+    """The lines of a request by sequence."""
+    return {line.sequence: line for line in request.lines} if request is not None else {}
