@@ -169,4 +169,3 @@ def test_PS15_what_the_chart_settled_is_filled_in_with_its_evidence(
     held = {f"{one['resourceType']}/{one['id']}" for one in SAMPLES[ident].resources}
     assert sources
     assert sources <= held
-
