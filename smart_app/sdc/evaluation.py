@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -182,9 +183,11 @@ class Look:
     def _row(self, population: Expression, place: str) -> Nodes:
         """The row that a population context made for one place."""
         item = self.form.by_link[keys.link_id(place)]
-        index = self.filling.row_sources.get(place, -1) if keys.has_rows(item) else 0
         found = self.population(population, place.rpartition("[")[0] if keys.row_number(place) else place)
-        return [found[index]] if 0 <= index < len(found) else []
+        if not keys.has_rows(item):
+            return found[:1]
+        source = self.filling.row_sources.get(place)
+        return [one for one in found if source is not None and identity(one) == source][:1]
 
     def population(self, population: Expression, place: str) -> Nodes:
         """All rows of a population context: for a query, the resources that it found."""
@@ -343,6 +346,16 @@ class Look:
         ]
         return holds(condition, answers)
 
+
+def identity(node: Any) -> str:
+    """What a result is recognised by in a later look: a resource by its reference, anything else by its content."""
+    data = bare(node)
+    if isinstance(data, Mapping) and isinstance(data.get("resourceType"), str) and isinstance(data.get("id"), str):
+        return f"{data['resourceType']}/{data['id']}"
+    return sha256(_CONTENT.encode(data if isinstance(data, Mapping | list) else str(data))).hexdigest()
+
+
+_CONTENT = msgspec.json.Encoder(decimal_format="string", order="deterministic")
 
 _NOT_SEEN = {
     "denied": "the EHR does not let this app read it",

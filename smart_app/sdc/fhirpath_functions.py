@@ -11,6 +11,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any, Protocol
 
+import msgspec
+
 from smart_app.sdc import patterns
 from smart_app.sdc.amounts import Measure, as_decimal, compared, converted_value, measure, measure_of, unit_code
 from smart_app.sdc.fhirpath_library import (
@@ -263,6 +265,36 @@ def to_quantity(_: Ctx, data: Nodes, unit: Any = None) -> Any:
     return [] if converted is None else _quantity(converted, target)
 
 
+def total(ctx: Ctx, data: Nodes) -> Any:
+    """``sum()``: of numbers, or of measures in the unit of the first. The library adds no values of resources."""
+    found: Nodes = []
+    for one in data:
+        found = [one] if not found else _listed(plus(ctx, found, [one]))
+    return found
+
+
+def mean(ctx: Ctx, data: Nodes) -> Any:
+    """``avg()``."""
+    return divided(ctx, _listed(total(ctx, data)), [len(data)]) if data else []
+
+
+def _extreme(wanted: int) -> Callable[[Ctx, Nodes], Any]:
+    def pick(_: Ctx, data: Nodes) -> Any:
+        best = data[:1]
+        for one in data[1:]:
+            order = _order(*_pair(one, best[0]))
+            if order is None:
+                raise Refused("these values have no order")
+            best = [one] if order == wanted else best
+        return best
+
+    return pick
+
+
+def _listed(found: Any) -> Nodes:
+    return found if isinstance(found, list) else [found]
+
+
 _NUMBER = r"[+-]?[0-9]+(\.[0-9]+)?"
 
 
@@ -275,6 +307,36 @@ def where(ctx: Any, data: Nodes, test: Callable[[Any], Nodes]) -> Nodes:
         if len(found) == 1 and bare(found[0]) is True:
             kept.append(one)
     return kept
+
+
+def distinct(_: Ctx, data: Nodes) -> Nodes:
+    """``distinct()``. The library loses quantities here."""
+    found: dict[Any, Any] = {}
+    for one in data:
+        found.setdefault(_content(one), one)
+    return list(found.values())
+
+
+def _content(one: Any) -> Any:
+    """What makes two elements the same."""
+    value = bare(one)
+    if isinstance(value, Mapping | list):
+        return _CONTENT.encode(value)
+    value = term(one)
+    return (isinstance(value, bool), str(value) if isinstance(value, TimePoint) else value)
+
+
+_CONTENT = msgspec.json.Encoder(decimal_format="string", order="deterministic")
+
+
+def union(ctx: Ctx, left: Nodes, right: Nodes) -> Nodes:
+    """``|`` and ``union()``."""
+    return distinct(ctx, [*left, *right])
+
+
+def is_distinct(ctx: Ctx, data: Nodes) -> bool:
+    """``isDistinct()``."""
+    return len(distinct(ctx, data)) == len(data)
 
 
 WHERE_LINK = "whereLinkIs"
@@ -428,6 +490,14 @@ _OWN: dict[str, dict[str, Any]] = {
     "-": _operator(minus),
     "*": _operator(times),
     "/": _operator(divided),
+    "|": _operator(union, nullable=False),
+    "union": {"fn": union, "arity": {1: ["AnyAtRoot"]}},
+    "distinct": {"fn": distinct},
+    "isDistinct": {"fn": is_distinct},
+    "sum": {"fn": total},
+    "avg": {"fn": mean},
+    "min": {"fn": _extreme(-1)},
+    "max": {"fn": _extreme(1)},
     "round": {"fn": rounded, "arity": {0: [], 1: ["Number"]}},
     "toQuantity": {"fn": to_quantity, "arity": {0: [], 1: ["String"]}},
     WHERE_LINK: {"fn": where_link, "arity": {1: ["String"]}},

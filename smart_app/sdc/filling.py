@@ -90,15 +90,15 @@ NOTHING = AnswerState()
 class Filling(msgspec.Struct, frozen=True):
     """A form as far as it is filled. ``rows`` counts the rows of groups that repeat, by key without row number.
 
-    ``row_sources`` says for a row that population made which of its results it is (from 0); a row that a person
-    added has none (SD-06).
+    ``row_sources`` says for a row that population made which result it stands for (``evaluation.identity``), so that
+    it stays that one's when others come and go; a row that a person added has none (SD-06).
     ``extensions`` are a response item's own (a signature), by key. ``strays`` are response items that this version
     of the form does not have; they are shown to nobody and sent to nobody, but not lost.
     """
 
     states: Mapping[str, AnswerState] = {}
     rows: Mapping[str, int] = {}
-    row_sources: Mapping[str, int] = {}
+    row_sources: Mapping[str, str] = {}
     extensions: Mapping[str, tuple[Fragment, ...]] = {}
     strays: tuple[Fragment, ...] = ()
 
@@ -259,7 +259,7 @@ def _essence(fragment: Fragment) -> tuple[Any, ...]:
     return ()
 
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _DECODER = msgspec.json.Decoder(Filling, float_hook=Decimal)
 
 

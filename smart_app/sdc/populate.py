@@ -14,7 +14,7 @@ import msgspec
 from smart_app.sdc import keys, observation_link
 from smart_app.sdc.coercion import Unfit, fragment, plain
 from smart_app.sdc.context import Context, Found, Lookup
-from smart_app.sdc.evaluation import MAX_ROUNDS, Failure, Look, Nodes, look
+from smart_app.sdc.evaluation import MAX_ROUNDS, Failure, Look, Nodes, identity, look
 from smart_app.sdc.evidence import notes
 from smart_app.sdc.expressions import QUERY
 from smart_app.sdc.filling import (
@@ -112,20 +112,26 @@ def _fills(item: Item) -> bool:
 def _settle(form: Form, filling: Filling, context: Context, lookup: Lookup | None) -> Populated:
     """Round after round until nothing changes and nothing is left to ask."""
     seen: set[bytes] = set()
+    told: dict[Failure, None] = {}
     for _ in range(MAX_ROUNDS):
         at = look(form, filling, context)
         after = _round(at)
         if at.wanted and lookup is not None:
             context = _ask(context, tuple(at.wanted), lookup)
             continue
+        # First values have their turn once: what went wrong then will not be met again. The rest is looked at anew.
+        told.update(dict.fromkeys(one for one in at.failures.values() if one.use in _ONCE))
         if after == filling:
-            return Populated(filling, context, tuple(at.failures.values()))
+            return Populated(filling, context, tuple(dict.fromkeys((*told, *at.failures.values()))))
         state = to_bytes(after)
         if state in seen:
-            return _unsettled(form, filling, after, context)
+            break
         seen.add(state)
         filling = after
-    return _unsettled(form, filling, _round(look(form, filling, context)), context)
+    return _unsettled(form, filling, context, tuple(told))
+
+
+_ONCE = frozenset({Use.INITIAL.value, Use.POPULATION.value, Use.VARIABLE.value})
 
 
 def _ask(context: Context, queries: Sequence[str], lookup: Lookup) -> Context:
@@ -141,8 +147,9 @@ def _ask(context: Context, queries: Sequence[str], lookup: Lookup) -> Context:
 _NOT_ASKED = Found("failed", why="the form asks for too much")
 
 
-def _unsettled(form: Form, one: Filling, other: Filling, context: Context) -> Populated:
+def _unsettled(form: Form, one: Filling, context: Context, told: tuple[Failure, ...]) -> Populated:
     """Values that go on changing are no values: they are taken out, and the person is told (AP-14)."""
+    other = _round(look(form, one, context))
     restless = [
         key
         for key in {*one.states, *other.states}
@@ -151,7 +158,7 @@ def _unsettled(form: Form, one: Filling, other: Filling, context: Context) -> Po
     filling = one
     for key in restless:
         filling = with_state(filling, key, AnswerState(asked=True))
-    failures = [*look(form, filling, context).failures.values()]
+    failures = list(told)
     failures.extend(
         Failure(keys.link_id(key), Use.CALCULATED, "cycle", "its value does not come to rest")
         for key in sorted(restless)
@@ -165,12 +172,16 @@ def _unsettled(form: Form, one: Filling, other: Filling, context: Context) -> Po
 def _round(at: Look) -> Filling:
     """Every enabled place once. All see the same look; what follows from this round is the next one's."""
     filling = at.filling
+    renewed: tuple[str, ...] = ()
     for place in at.places.values():
-        if not at.enabled(place.key):
+        if not at.enabled(place.key) or place.key.startswith(renewed):
             continue
         sources = place.item.sources
         if sources.population is not None and place.item.is_row_group:
-            filling = _with_rows(at, filling, place, sources.population)
+            before, filling = filling, _with_rows(at, filling, place, sources.population)
+            waits = not filling.state(place.key).asked and not _answered_by_person(filling, place.key)
+            if filling is not before or waits:
+                renewed = (*renewed, f"{place.key}[")  # what is in its rows is the next look's
         if not place.item.is_question:
             continue
         if sources.calculated is not None:
@@ -260,7 +271,7 @@ def _with_rows(at: Look, filling: Filling, place: Place, population: Expression)
         rows={**{key: one for key, one in filling.rows.items() if not key.startswith(inside)}, place.key: count},
         row_sources={
             **{key: one for key, one in filling.row_sources.items() if not key.startswith(inside)},
-            **{keys.row(place.key, number): number - 1 for number in range(1, count + 1)},
+            **{keys.row(place.key, number): identity(rows[number - 1]) for number in range(1, count + 1)},
         },
     )
 

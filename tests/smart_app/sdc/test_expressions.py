@@ -76,6 +76,16 @@ RESULTS = [
     ("(7.0 / 3).round(2)", [Decimal("2.33")]),
     ("2.5.round()", [3]),
     ("1 / 0", []),
+    # totals of values that come out of resources
+    ("item.answer.value.ofType(decimal).sum()", [Decimal("0.1")]),
+    ("(1 'mg' | 500 'ug').sum().value", [Decimal("1.5")]),
+    ("(1 | 2 | 4).avg()", [Decimal("2.333333333333")]),
+    ("(3 | 1 | 2).min() + (3 | 1 | 2).max()", [4]),
+    ("{}.sum()", []),
+    ("(1 'mg' | 1 'mg' | 2 'mg').count()", [2]),
+    ("(1 | 1.0 | true | 'a' | 'a').count()", [3]),
+    ("item.answer.union(item.answer).count() = item.answer.count()", [True]),
+    ("item.linkId.isDistinct()", [True]),
     # the day is the one that was passed in
     ("today() = @2026-11-22", [True]),
     ("(today() - 6 weeks) <= @2026-10-11", [True]),
