@@ -262,14 +262,21 @@ def _event(kind: str, detail: Mapping[str, Any]) -> str:
     return f"{said}: {detail['reason']}" if detail.get("reason") else said
 
 
+def _in_order(results: Mapping[str, Any], guideline: Guideline | None) -> list[str]:
+    """Criteria as the guideline has them, whatever order they were stored in."""
+    places = {key: place for place, key in enumerate(guideline.criteria if guideline else ())}
+    return sorted(results, key=lambda key: (places.get(key, len(places)), key))
+
+
 def _order(document: Mapping[str, Any], guideline: Guideline | None) -> OrderView:
+    results = document["criteria"]
     return OrderView(
         order=document["order"],
         request_type=document["request_type"],
         program=document["program"],
         decision=document["decision"],
-        criteria=tuple(_criterion(key, each, guideline) for key, each in document["criteria"].items()),
-        sections=document["sections"],
+        criteria=tuple(_criterion(key, results[key], guideline) for key in _in_order(results, guideline)),
+        sections=dict(sorted(document["sections"].items())),
         dose=dose_picture(document["dose"], guideline) if document["dose"] else None,
         flags=tuple(FlagView(each["code"], flag_words(each["code"]), each["subject"]) for each in document["flags"]),
         tier=document["tier"]["tier"].replace("_", " "),

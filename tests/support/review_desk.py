@@ -16,11 +16,13 @@ from cds_service.adapters.sql.cases import SqlCaseStore
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.migrate import migrate
 from cds_service.adapters.sql.reviews import SqlReviews
+from cds_service.adapters.sql.subscriptions import SqlSubscriptions
 from cds_service.adapters.system import new_id
 from cds_service.app import load_rules
 from cds_service.backend_clients import BackendCaller, BackendClient
 from cds_service.domain.prior_auth import Case, HumanDecision, LineDecision, Reviewer
 from cds_service.settings import Settings
+from cds_service.use_cases.prior_auth_parts import PriorAuthParts
 from cds_service.use_cases.settle_prior_auth import SettlePriorAuth
 from cds_service.use_cases.submit_prior_auth import SubmitPriorAuth
 from cds_service.web.call_note import NOTE, REQUEST_ID, CallNote
@@ -85,29 +87,31 @@ class Desk:
         return app
 
     def settler(self, **review: Any) -> SettlePriorAuth:
-        return SettlePriorAuth(**self._parts(**review))
+        return SettlePriorAuth(self._parts(**review))
 
     def submit(self, bundle: Mapping[str, Any]) -> Case:
         """Send a request as a provider would; the case as it stands."""
         body = pas_bundles.encoded(bundle)
-        submitting = SubmitPriorAuth(**self._parts(), on_file=lambda _member: (), max_bytes=5_000_000)
+        submitting = SubmitPriorAuth(self._parts())
         answer = submitting.submit(body, "2.2", SENDER, started=self.clock.monotonic())
         case = self.cases.case(answer.case_id)
         assert case is not None
         return case
 
-    def _parts(self, **review: Any) -> dict[str, Any]:
+    def _parts(self, **review: Any) -> PriorAuthParts:
         configuration = _with_review(**review)
-        return {
-            "rules": load_rules(configuration, self.settings),
-            "pas": configuration.prior_auth,
-            "cases": self.cases,
-            "clock": self.clock,
-            "new_id": new_id,
-            "key": b"k" * 32,
-            "destinations": lambda _program: (),
-            "public_url": BASE,
-        }
+        return PriorAuthParts(
+            rules=load_rules(configuration, self.settings),
+            pas=configuration.prior_auth,
+            cases=self.cases,
+            on_file=lambda _member: (),
+            subscriptions=SqlSubscriptions(self.database),
+            clock=self.clock,
+            new_id=new_id,
+            key=b"k" * 32,
+            destinations=lambda _program: (),
+            public_url=BASE,
+        )
 
     def close(self) -> None:
         self.database.close()

@@ -6,7 +6,7 @@ draft; the server reads it again, so that what is sent is what was read, by whoe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -29,6 +29,7 @@ from cds_service.web.review.sessions import Clock
 
 _NOT_KEPT: Final = frozenset({"form_token", "act", "proposal_at"})
 _MAX_FIELDS: Final = 500
+_FORM: Final = "102089-0"  # LOINC: a questionnaire is asked for; which questions, the facts say
 _BY: Final = {True: "Marked as reviewed by a person.", False: "Marked as decided by the engine.", None: ""}
 
 
@@ -135,7 +136,7 @@ def _draft_page(desk: Desk, case_id: str) -> Response:
         "draft",
         here="queue",
         case=view.case,
-        answer=_shown(bundle, view),
+        answer=_shown(bundle, view, filled.decision.wanted_facts),
         filled=_kept(),
         may=signing.may,
         why=signing.why,
@@ -247,8 +248,9 @@ def _response_page(desk: Desk, case_id: str) -> Response:
     asked = request.args.get("version", "")
     n = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else view.case.version
     version = desk.cases.response(case_id, n, person)
+    wanted = view.case.summary.wanted if n == view.case.version else ()
     return desk.renderer.page(
-        "response", here="queue", case=view.case, version=version, answer=_shown(version.response, view)
+        "response", here="queue", case=view.case, version=version, answer=_shown(version.response, view, wanted)
     )
 
 
@@ -298,8 +300,8 @@ def _basis(criterion: str, provision: str, criteria: Mapping[str, str], policy: 
     return f"Based on: {provision}" if provision else ""
 
 
-def _shown(bundle: bytes, view: CaseView) -> dict[str, Any]:
-    """An answer as the pages show it."""
+def _shown(bundle: bytes, view: CaseView, wanted: Sequence[str]) -> dict[str, Any]:
+    """An answer as the pages show it. ``wanted``: the facts that it asks for."""
     read = read_answer(bundle)
     names = {action.value: action for action in ReviewAction}
     questions = {fact.name: fact.text for fact in view.facts}
@@ -317,7 +319,7 @@ def _shown(bundle: bytes, view: CaseView) -> dict[str, Any]:
             for line in read.lines
         ],
         "notes": read.notes,
-        "wanted": [questions.get(each, each) for each in read.wanted],
+        "wanted": [questions.get(each, each) for each in wanted] or [each for each in read.wanted if each != _FORM],
         "by": _BY[read.by_person],
         "json": read.json,
     }
