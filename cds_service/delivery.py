@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import msgspec
@@ -149,9 +150,13 @@ class DeliveryWorker:
         self._database.close()
 
 
-def open_outbox(settings: Settings) -> tuple[SqlOutbox, SqlOutboxDesk]:
+@contextmanager
+def open_outbox(settings: Settings) -> Iterator[tuple[SqlOutbox, SqlOutboxDesk]]:
     """The outbox for commands and for the supervisor."""
     if settings.in_memory:
         raise ConfigurationError("this command needs a database: set CDS_DATABASE_URL")
     database = Database(settings.database_url, pool_size=2, busy_seconds=_BUSY_SECONDS)
-    return SqlOutbox(database), SqlOutboxDesk(database)
+    try:
+        yield SqlOutbox(database), SqlOutboxDesk(database)
+    finally:
+        database.close()

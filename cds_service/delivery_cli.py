@@ -90,11 +90,11 @@ def _deliver_for_ever(
         DeliveryWorker(settings, how, files, reports.say).run(stopping)
 
     supervisor = Supervisor(workers, work, drain_seconds=longest + 5)
-    outbox, _ = open_outbox(settings)
-    watch = _Watch(supervisor, reports, outbox, workers, lambda: _remember(settings))
     gc.freeze()  # what is imported stays shared with the workers
-    with _health(health, watch.snapshot):
-        supervisor.run(watch.look)
+    with open_outbox(settings) as (outbox, _):
+        watch = _Watch(supervisor, reports, outbox, workers, lambda: _remember(settings))
+        with _health(health, watch.snapshot):
+            supervisor.run(watch.look)
 
 
 class _Watch:
@@ -230,7 +230,8 @@ def list_rows(states: tuple[str, ...], everything: bool, destination: str, case_
 
     wanted = () if everything else states or ("dead",)
     detail = {"states": " ".join(wanted), "destination": destination, "case": case_id}
-    rows = open_outbox(from_env())[1].rows(wanted, destination, case_id, most, _entry("list", "outbox", detail))
+    with open_outbox(from_env()) as (_, desk):
+        rows = desk.rows(wanted, destination, case_id, most, _entry("list", "outbox", detail))
     click.echo("id\tstate\tdestination\tcase\tversion\tattempts\tstatus\treason\tcreated")
     for row in rows:
         status = "" if row.last_status is None else row.last_status
@@ -247,7 +248,8 @@ def show(ident: int, payload: bool) -> None:
     """Show one row with all its tries as JSON, or the bytes that are delivered."""
     from cds_service.delivery import open_outbox
 
-    found = open_outbox(from_env())[1].row(ident, _entry("show", f"outbox/{ident}", {"payload": payload}))
+    with open_outbox(from_env()) as (_, desk):
+        found = desk.row(ident, _entry("show", f"outbox/{ident}", {"payload": payload}))
     if found is None:
         click.echo(f"there is no row {ident}", err=True)
         sys.exit(EXIT_REFUSED)
@@ -270,13 +272,13 @@ def replay(idents: tuple[int, ...], dead: bool, destination: str) -> None:
 
     if bool(idents) == dead:
         raise click.UsageError("name rows, or say --dead")
-    desk = open_outbox(from_env())[1]
-    if dead:
-        listed = _entry("list", "outbox", {"states": "dead", "destination": destination, "case": ""})
-        idents = tuple(row.id for row in desk.rows(("dead",), destination, "", 10_000, listed))
-    subject = f"outbox/{idents[0]}" if len(idents) == 1 else "outbox"
-    named = {"rows": " ".join(map(str, idents[:1000]))}
-    count = desk.replay(idents, SystemClock().now(), _entry("replay", subject, named)) if idents else 0
+    with open_outbox(from_env()) as (_, desk):
+        if dead:
+            listed = _entry("list", "outbox", {"states": "dead", "destination": destination, "case": ""})
+            idents = tuple(row.id for row in desk.rows(("dead",), destination, "", 10_000, listed))
+        subject = f"outbox/{idents[0]}" if len(idents) == 1 else "outbox"
+        named = {"rows": " ".join(map(str, idents[:1000]))}
+        count = desk.replay(idents, SystemClock().now(), _entry("replay", subject, named)) if idents else 0
     click.echo(f"replayed {count}")
     sys.exit(0 if count == len(idents) else EXIT_REFUSED)
 
@@ -292,7 +294,9 @@ def discard(ident: int, reason: str) -> None:
     if not reason.strip() or len(reason) > 200:
         raise click.UsageError("--reason takes 1 to 200 characters")
     entry = _entry("discard", f"outbox/{ident}", {"reason": reason})
-    if not open_outbox(from_env())[1].discard(ident, reason, SystemClock().now(), entry):
+    with open_outbox(from_env()) as (_, desk):
+        discarded = desk.discard(ident, reason, SystemClock().now(), entry)
+    if not discarded:
         click.echo(f"row {ident} is not there, is delivered, or is being delivered", err=True)
         sys.exit(EXIT_REFUSED)
     click.echo(f"discarded {ident}")
