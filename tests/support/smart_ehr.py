@@ -142,9 +142,14 @@ class SmartEhr:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.stop()
+
+    def stop(self) -> None:
+        """Gone: nobody listens any more. Once is enough."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
 
     def to(self, path: str) -> list[Seen]:
         """Requests to one path."""

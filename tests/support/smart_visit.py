@@ -124,7 +124,7 @@ class Browser:
 
     def get(self, path: str, **headers: str) -> TestResponse:
         given = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        return self.client.get(path, base_url=PUBLIC, headers=given)
+        return self.client.get(path, base_url=PUBLIC, headers=given, buffered=True)
 
     def post(self, path: str, data: Mapping[str, str] | None = None, **headers: str) -> TestResponse:
         given = {**self.headers, "Sec-Fetch-Site": "same-origin", **headers}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 from base64 import urlsafe_b64decode
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from joserfc import jwk, jws, jwt
@@ -18,6 +20,14 @@ from tests.support.smart_visit import reason_of
 
 PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
 TOKEN_URL = "https://ehr.example.org/token"
+
+
+@pytest.fixture
+def own_keys(tmp_path: Path, key_dir: Path) -> Path:
+    """A copy of the keys that all tests share: making them is slow."""
+    for name in (SIGNING_FILE, SEALING_FILE):
+        shutil.copy2(key_dir / name, tmp_path / name)
+    return tmp_path
 
 
 def new_secret() -> str:
@@ -98,9 +108,8 @@ def test_SM31_jti_is_new_each_time_also_at_refresh(app, ehr):
     assert len(used) == len(set(used)) == 3
 
 
-def test_SM33_after_a_rotation_the_newest_signs_and_the_last_still_verifies(tmp_path):
-    make_missing(tmp_path, new_secret)
-    keys = AppKeys(tmp_path).signing
+def test_SM33_after_a_rotation_the_newest_signs_and_the_last_still_verifies(own_keys):
+    keys = AppKeys(own_keys).signing
     registry = jws.JWSRegistry(algorithms=["RS384", "ES384"])
 
     def sign() -> str:
@@ -114,24 +123,23 @@ def test_SM33_after_a_rotation_the_newest_signs_and_the_last_still_verifies(tmp_
         return bool(found) and bool(jwt.decode(assertion, jwk.ECKey.import_key(found[0]), registry=registry).claims)
 
     old = sign()
-    rotate(tmp_path, new_secret)  # seen without a restart
+    rotate(own_keys, new_secret)  # seen without a restart
     new = sign()
     assert decoded(old)[0]["kid"] != decoded(new)[0]["kid"]
     assert len(keys.public_set()["keys"]) == 4
     assert verifies(old)
     assert verifies(new)
-    retire(tmp_path)
+    retire(own_keys)
     assert len(keys.public_set()["keys"]) == 2
     assert not verifies(old)
     assert verifies(new)
 
 
-def test_SM33_a_second_rotation_drops_the_oldest_pair(tmp_path):
-    make_missing(tmp_path, new_secret)
-    first = {key["kid"] for key in AppKeys(tmp_path).signing.public_set()["keys"]}
-    rotate(tmp_path, new_secret)
-    rotate(tmp_path, new_secret)
-    left = {key["kid"] for key in AppKeys(tmp_path).signing.public_set()["keys"]}
+def test_SM33_a_second_rotation_drops_the_oldest_pair(own_keys):
+    first = {key["kid"] for key in AppKeys(own_keys).signing.public_set()["keys"]}
+    rotate(own_keys, new_secret)
+    rotate(own_keys, new_secret)
+    left = {key["kid"] for key in AppKeys(own_keys).signing.public_set()["keys"]}
     assert len(left) == 4
     assert not first & left
 
@@ -157,14 +165,13 @@ def test_SM34_another_refusal_is_no_registration_problem(ehr, browser, caplog):
 # -- the files
 
 
-def test_bad_input_121_key_files_are_private_and_a_wider_mode_is_refused(tmp_path):
-    make_missing(tmp_path, new_secret)
+def test_bad_input_121_key_files_are_private_and_a_wider_mode_is_refused(own_keys):
     for name in (SIGNING_FILE, SEALING_FILE):
-        path = tmp_path / name
+        path = own_keys / name
         assert path.stat().st_mode & 0o777 == 0o600
         path.chmod(0o640)
         with pytest.raises(ConfigurationError) as caught:
-            AppKeys(tmp_path).signing if name == SIGNING_FILE else AppKeys(tmp_path).sealer
+            AppKeys(own_keys).signing if name == SIGNING_FILE else AppKeys(own_keys).sealer
         assert "mode 0640; allowed: 0600" in str(caught.value)
         path.chmod(0o600)
 
@@ -195,9 +202,8 @@ def test_making_keys_again_changes_nothing(tmp_path):
 # -- sealing
 
 
-def test_SM25_sealed_texts_open_in_their_place_only(tmp_path):
-    make_missing(tmp_path, new_secret)
-    sealer = AppKeys(tmp_path).sealer
+def test_SM25_sealed_texts_open_in_their_place_only(own_keys):
+    sealer = AppKeys(own_keys).sealer
     sealed = sealer.seal("launch/1", b"plain")
     assert b"plain" not in sealed
     assert sealer.open("launch/1", sealed) == b"plain"
@@ -213,12 +219,11 @@ def test_SM25_sealed_texts_open_in_their_place_only(tmp_path):
             sealer.open(place, text)
 
 
-def test_SM25_after_a_rotation_old_texts_open_and_new_ones_use_the_new_key(tmp_path):
-    make_missing(tmp_path, new_secret)
-    old = AppKeys(tmp_path).sealer
+def test_SM25_after_a_rotation_old_texts_open_and_new_ones_use_the_new_key(own_keys):
+    old = AppKeys(own_keys).sealer
     sealed, digest = old.seal("a", b"plain"), old.digest("x", "y")
-    rotate(tmp_path, new_secret)
-    new = AppKeys(tmp_path).sealer
+    rotate(own_keys, new_secret)
+    new = AppKeys(own_keys).sealer
     assert new.open("a", sealed) == b"plain"
     assert new.digest("x", "y") == digest
     with pytest.raises(Unreadable):
