@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.dtr.conftest import Dtr
@@ -23,6 +24,7 @@ from tests.support.dtr_calls import (
     packages,
     request,
 )
+from tests.support.e2e_service import running, shipped
 from tests.support.web_twins import READER_TOKEN
 
 FACTS_MISSING = {"life_expectancy_ge_3_months": "yes"}
@@ -384,3 +386,13 @@ def test_PS36_a_context_cannot_be_read_as_a_determination_and_holds_no_patient(
     assert sample.MEMBER.encode() not in document
     assert dtr.service.get(f"/determinations/documentation~{context['context']}").status == 404
     assert dtr.service.get(f"/determinations/{context['context']}").status == 200
+
+
+def test_PS06_a_context_whose_form_is_no_longer_offered_says_what_to_do(dtr: Dtr, context: dict[str, Any]) -> None:
+    """The policy got a new version in between: the old form is gone, and the outcome says what helps."""
+    (guideline,) = shipped().guidelines
+    later = msgspec.structs.replace(guideline, version="2026-01-01")
+    with running(dtr.service.database, configuration=msgspec.structs.replace(shipped(), guidelines=(later,))) as other:
+        answer = Dtr(other).package(context=context["context"])
+    assert packages(answer) == []
+    assert "Sign the order once more" in issues(answer)[0]["details"]["text"]
