@@ -130,16 +130,17 @@ class FormSaving:
         return Outcome("conflict", self._forms.keep(launch, theirs))
 
     def _attested(self, opened: Opened) -> Opened:
-        """Name and day of the attestation, where the form has these questions."""
+        """Name and day of the attestation, where the form has these questions: who signs, on the day of signing."""
         author, day = opened.author, self._parts.now().date().isoformat()
+        name = author.display or author.reference
         filling = opened.file.filling
-        answers = (
-            (ATTESTED_BY, {"valueString": author.display or author.reference}),
-            (ATTESTED_ON, {"valueDate": day}),
-        )
-        for link_id, value in answers:
-            if link_id in opened.form.by_link:
-                filling = fillings.answer(opened.form, filling, key_of(opened, link_id), (value,), author)
+        for link_id, member, value in ((ATTESTED_BY, "valueString", name), (ATTESTED_ON, "valueDate", day)):
+            if link_id not in opened.form.by_link:
+                continue
+            key = key_of(opened, link_id)
+            there = [str(held.get(member, "")) for held in filling.state(key).values]
+            if not any(_same_person(each, value) for each in there):
+                filling = fillings.answer(opened.form, filling, key, ({member: value},), author)
         return with_file(opened, filling=filling)
 
     def _signed(self, opened: Opened, response: Resource) -> Resource:
@@ -153,6 +154,11 @@ class FormSaving:
         if not opened.form.signature_required:
             marked["extension"] = response["extension"]
         return marked
+
+
+def _same_person(there: str, name: str) -> bool:
+    """Whether a prefilled name is the signer's, with or without title and degrees. Days are compared the same way."""
+    return bool(there) and set(there.replace(",", " ").split()) <= set(name.replace(",", " ").split())
 
 
 def links(launch: Launch, opened: Opened) -> Links:

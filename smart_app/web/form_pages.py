@@ -231,6 +231,7 @@ def _page(opened: Opened, *, template: str = "form.html", tried: bool = False, *
         item_text=lambda link_id: _name_of(opened, link_id),
         pictures=pictures_of(desk().parts, opened),
         payer=opened.payer,
+        seen_links=[],
         **more,
     )
 

@@ -25,6 +25,8 @@
   const status = document.getElementById("form-status");
   if (!form || !body) return;
 
+  (document.getElementById("problems") ?? document.getElementById("mine"))?.focus();
+
   let queue = Promise.resolve();
   let waiting = 0;
   let autosave = 0;
