@@ -13,6 +13,8 @@ from smart_app.sdc.shapes import Fragment, Item, ItemType
 
 MAX_CHARACTERS = 1_000_000
 
+# What FHIR allows in no string: control characters, and halves of characters.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,18})(?:\.[0-9]{1,18})?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,10}")
 _LARGEST_INTEGER = 2**31 - 1
@@ -29,7 +31,7 @@ def read_entry(item: Item, texts: Sequence[str], unit: str = "", *, zone: tzinfo
     """
     found: list[Fragment] = []
     for text in texts:
-        written = text[:MAX_CHARACTERS]
+        written = _FORBIDDEN.sub("", text[:MAX_CHARACTERS])
         if written.strip():
             found.append(_read(item, written, unit, zone or UTC) or {UNREAD: written})
     return tuple(found)

@@ -17,15 +17,16 @@ from urllib.parse import quote
 import msgspec
 
 from smart_app.sdc import expressions, keys
-from smart_app.sdc.comparison import equal, order
+from smart_app.sdc.codings import is_member, weight_of
+from smart_app.sdc.conditions import holds
 from smart_app.sdc.context import Context, Found, Resource
 from smart_app.sdc.expressions import FHIRPATH, QUERY, Trouble, Troubled
-from smart_app.sdc.fhirpath_functions import bare
 from smart_app.sdc.fhirpath_library import Node, node
+from smart_app.sdc.fhirpath_terms import bare
 from smart_app.sdc.filling import Filling
 from smart_app.sdc.places import Place, nearest, places
-from smart_app.sdc.shapes import EnableWhen, Expression, Form, Fragment, Item, Notice
-from smart_app.sdc.texts import kind_of, option_key, value_of
+from smart_app.sdc.shapes import EnableWhen, Expression, Form, Item
+from smart_app.sdc.texts import kind_of, option_key
 from smart_app.sdc.tree import Tree
 
 _QUERY = re.compile(r"[A-Z][A-Za-z]+(/[A-Za-z0-9\-.]{1,64})?(\?[^#\s]*)?")
@@ -283,35 +284,12 @@ class Look:
     # -------------------------------------------------------------- surroundings of FHIRPath functions
 
     def weight(self, value: Any) -> Decimal | None:
-        """The weight of an answer: given with it, or of the option that it is (SD-16)."""
-        fragment = (
-            {name: part for name, part in value.items() if name.startswith("value")}
-            if isinstance(value, Mapping)
-            else {}
-        )
-        if not fragment:
-            fragment = {"valueCoding": value} if isinstance(value, Mapping) else {"valueString": value}
-        given = _ordinal(value_of(fragment))
-        if given is not None:
-            return given
-        key = option_key(fragment)
-        for item in self.form.by_link.values():
-            for option in item.choices.options:
-                if option.key == key and option.weight is not None:
-                    return option.weight
-        return None
+        """See ``fhirpath_functions.Surroundings``."""
+        return weight_of(self.form, value)
 
     def member_of(self, value: Any, canonical: str) -> bool | None:
         """See ``fhirpath_functions.Surroundings``."""
-        members = self.form.value_sets.get(canonical) or self.form.value_sets.get(canonical.partition("|")[0])
-        if members is None:
-            return None
-        codings = value.get("coding", [value]) if isinstance(value, Mapping) else [{"code": value}]
-        codes = {code for _, code in members}
-        return any(
-            (one.get("system", ""), one.get("code")) in members if one.get("system") else one.get("code") in codes
-            for one in codings
-        )
+        return is_member(self.form, value, canonical)
 
     # -------------------------------------------------------------- enablement
 
@@ -364,20 +342,6 @@ _NOT_SEEN = {
 }
 
 
-def holds(condition: EnableWhen, answers: list[Fragment]) -> bool:
-    """One ``enableWhen``. ``!=`` holds when no answer is equal, so also without any; comparisons need one answer."""
-    wanted = condition.answer
-    if condition.operator == "exists":
-        return bool(answers) is (value_of(wanted) is True)
-    if condition.operator == "=":
-        return any(equal(one, wanted) is True for one in answers)
-    if condition.operator == "!=":
-        return not any(equal(one, wanted) is True for one in answers)
-    orders = [order(one, wanted) for one in answers]
-    allowed = {">": {1}, "<": {-1}, ">=": {0, 1}, "<=": {-1, 0}}.get(condition.operator, set())
-    return any(one in allowed for one in orders)
-
-
 def look(form: Form, filling: Filling, context: Context) -> Look:
     """A settled look: answers of items that are not enabled count nowhere.
 
@@ -422,14 +386,3 @@ def _as_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return str(value.get("reference") or option_key({"value": value}))
     return format(value, "f") if isinstance(value, Decimal) else str(value)
-
-
-def _ordinal(value: Any) -> Decimal | None:
-    for one in value.get("extension") or () if isinstance(value, Mapping) else ():
-        if str(one.get("url", "")).endswith(("ordinalValue", "itemWeight")):
-            number = one.get("valueDecimal", one.get("valueInteger"))
-            return None if number is None else Decimal(number)
-    return None
-
-
-__all__ = ["Failure", "Look", "Notice", "holds", "look"]

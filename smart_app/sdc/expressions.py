@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
-from smart_app.sdc.fhirpath_functions import TABLE, WHERE_LINK, Refused
+from smart_app.sdc.fhirpath_functions import TABLE, WHERE_LINK
 from smart_app.sdc.fhirpath_library import MODEL, REGISTRY, Node, NotAnExpression, evaluate, parsed
+from smart_app.sdc.fhirpath_terms import Refused
 from smart_app.sdc.shapes import Expression, Use
 
 FHIRPATH = "text/fhirpath"

@@ -7,7 +7,7 @@ import msgspec
 from smart_app.sdc.context import Context, Resource
 from smart_app.sdc.evaluation import look
 from smart_app.sdc.evidence import notes
-from smart_app.sdc.fhirpath_functions import bare
+from smart_app.sdc.fhirpath_terms import bare
 from smart_app.sdc.filling import Filling, Note, UnknownKey
 from smart_app.sdc.offers import listed
 from smart_app.sdc.shapes import Form, Option

@@ -17,8 +17,8 @@ from ucumvert import PintUcumRegistry
 from smart_app.sdc import expressions
 from smart_app.sdc.amounts import as_decimal, converted_value, measure
 from smart_app.sdc.expressions import Lookup, Troubled
-from smart_app.sdc.fhirpath_functions import bare
 from smart_app.sdc.fhirpath_library import TimePoint
+from smart_app.sdc.fhirpath_terms import bare
 from smart_app.sdc.shapes import Expression, Use
 
 RESPONSE = {

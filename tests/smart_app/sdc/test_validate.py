@@ -269,6 +269,7 @@ ENTRIES: list[tuple[str, dict[str, Any], str, Any]] = [
     ("time", {}, "25:00", {"unread": "25:00"}),
     ("string", {}, " <svg> ", {"valueString": "<svg>"}),
     ("text", {}, "a\r\nb", {"valueString": "a\nb"}),
+    ("string", {}, "a\x00b\x1b[31m", {"valueString": "ab[31m"}),  # FHIR has no control characters
     ("url", {}, "https://a.example", {"valueUri": "https://a.example"}),
     ("url", {}, "no address", {"unread": "no address"}),
     ("reference", {}, "Practitioner/1", {"valueReference": {"reference": "Practitioner/1"}}),
@@ -314,6 +315,7 @@ def test_no_text_is_lost_and_none_is_misread(kind: str, typed: str) -> None:
     """What was typed is shown again in its field, or a value that means the same."""
     one = form(item("a", kind))
     read = read_entry(one.by_link["a"], [typed])
+    typed = "".join(letter for letter in typed if letter in "\t\n\r" or ord(letter) > 31)
     if not typed.strip():
         assert read == ()
         return
