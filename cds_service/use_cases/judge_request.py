@@ -17,7 +17,7 @@ from cds_service.cds_hooks.prefetch import WANTED
 from cds_service.domain.authorization import Authorization
 from cds_service.domain.billing import BillingCode, units
 from cds_service.domain.clocks import approval_end
-from cds_service.domain.determination import Decision, OrderDetermination, Program, Verdict
+from cds_service.domain.determination import Decision, Flag, OrderDetermination, Program, Verdict
 from cds_service.domain.order import Order, OrderKind
 from cds_service.domain.prior_auth import LineKind
 from cds_service.domain.prior_auth_rules import PriorAuthRules
@@ -49,6 +49,7 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     billing: BillingCode | None
     most_units: int | None  # billing units that dose and period come to
     member: str = ""  # as order-sign looks authorizations up
+    doubts: tuple[Flag, ...] = ()  # flags with which a machine approves nothing
 
     @property
     def approvable(self) -> bool:
@@ -187,6 +188,9 @@ def _assessed(ground: _Ground, line: RequestedLine, judged: Judged | None) -> As
         billing=billing,
         most_units=most,
         member=ground.coverage.member_id,
+        doubts=tuple(flag for flag in determination.flags if flag.code in ground.pas.blocking_flags)
+        if determination
+        else (),
     )
 
 
@@ -247,7 +251,7 @@ def _conditions(ground: _Ground, line: RequestedLine, order: Order, judged: Judg
     coverage, payer = ground.coverage, ground.rules.payer
     request = guideline.request_types.get(determination.request_type)
     stated = request is not None and (request.stated or payer.renewal == "as_section_II")
-    flags = {flag.code for flag in determination.flags}
+    doubtful = any(flag.code in ground.pas.blocking_flags for flag in determination.flags)
     return {
         "in_scope": determination.in_scope is True,
         "request_type_stated": stated,
@@ -257,7 +261,7 @@ def _conditions(ground: _Ground, line: RequestedLine, order: Order, judged: Judg
         "benefit_medical": ground.benefit == "medical",
         "order_active": order.status == "active" and order.intent == "order" and not order.prohibited,
         "dose_within_table": _dose_in_order(determination, advise=payer.dose_limit_effect == "advise"),
-        "nothing_doubtful": flags.isdisjoint(ground.pas.blocking_flags),
+        "nothing_doubtful": not doubtful,
         "attested": attested(ground.answers, ground.as_of, ground.pas.attestation_days),
         "not_appealed": line.certification != APPEAL,
     }

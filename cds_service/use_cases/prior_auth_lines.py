@@ -200,7 +200,5 @@ def _doses(determination: OrderDetermination, *, met: bool) -> list[Reason]:
 
 
 def _doubt(assessed: Assessed) -> str:
-    if assessed.judged is None:
-        return ""
-    flags = {f"{flag.code.replace('_', ' ')} ({flag.subject})" for flag in assessed.judged.determination.flags}
+    flags = {f"{flag.code.replace('_', ' ')} ({flag.subject})" for flag in assessed.doubts}
     return ", ".join(sorted(flags))[:300]

@@ -168,9 +168,9 @@ class SubmitPriorAuth:
 
 
 def _check_sender(request: PasRequest, caller: BackendCaller) -> None:
-    """A client that is registered for certain organizations sends for no other (P063, HRex)."""
+    """A client that is registered for certain organizations sends for no other one (P063, HRex)."""
     may = caller.client.organizations
-    if may and not set(request.organizations) & set(may):
+    if may and request.organizations and not set(request.organizations) & set(may):
         raise NotAllowed("this client is not registered for the organization of the request")
 
 

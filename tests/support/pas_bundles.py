@@ -61,7 +61,9 @@ def answers(values: Mapping[str, Any], *, authored: str = DAY, status: str = "co
         elif name in {"attestation_date", "intraspinal_trial_date"}:
             answer = {"valueDate": value}
         elif isinstance(value, str):
-            answer = {"valueCoding": {"system": "https://cds.example.org/fhir/CodeSystem/coverage-answers", "code": value}}
+            answer = {
+                "valueCoding": {"system": "https://cds.example.org/fhir/CodeSystem/coverage-answers", "code": value}
+            }
         else:
             answer = {"valueDecimal": value}
         items.append({"linkId": name, "answer": [answer]})
@@ -107,8 +109,15 @@ class Number(str):
     __slots__ = ()
 
 
-def item(sequence: int = 1, *, code: str = "J2274", system: str = HCPCS, order: str | None = "MedicationRequest/order-1",
-         certification: str = "I", **changes: Any) -> dict[str, Any]:
+def item(
+    sequence: int = 1,
+    *,
+    code: str = "J2274",
+    system: str = HCPCS,
+    order: str | None = "MedicationRequest/order-1",
+    certification: str = "I",
+    **changes: Any,
+) -> dict[str, Any]:
     """One Claim item."""
     extensions: list[dict[str, Any]] = [
         {"url": f"{EXT}serviceItemRequestType", "valueCodeableConcept": concept(f"{X12}1525", "HS")},
@@ -180,7 +189,9 @@ def request(
                     "extension": [
                         {
                             "url": f"{EXT}documentInformation",
-                            "extension": [{"url": "reportTypeCode", "valueCodeableConcept": concept(f"{X12}755", "15")}],
+                            "extension": [
+                                {"url": "reportTypeCode", "valueCodeableConcept": concept(f"{X12}755", "15")}
+                            ],
                         }
                     ],
                     "sequence": 1,
@@ -241,7 +252,10 @@ def update_of(bundle: Mapping[str, Any], *, identifier: str, claim: Mapping[str,
     changed["identifier"] = changed["identifier"] | {"value": identifier}
     earlier = changed["entry"][0]
     new = copy.deepcopy(earlier)
-    new["resource"] |= {"id": "claim-2", "identifier": [{"system": "https://clinic.example.org/claims", "value": f"{identifier}-U"}]}
+    new["resource"] |= {
+        "id": "claim-2",
+        "identifier": [{"system": "https://clinic.example.org/claims", "value": f"{identifier}-U"}],
+    }
     new["resource"]["related"] = [
         {
             "claim": {"reference": "Claim/claim-1"},
