@@ -12,11 +12,14 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --no-e
 	--custom-compile-command 'make lock' --universal --python-version 3.11
 WORKERS ?= 2
 PYTEST_ARGS ?=
+KILLS ?= 500
+DATABASE ?= sqlite
+SEED ?= 1
 
-.PHONY: help install run test check bench lock clean
+.PHONY: help install run test check bench kill-test lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 install: $(VENV)/.installed ## Create .venv with cds-service and sandbox-ehr from the hashed lock
 
@@ -38,6 +41,9 @@ check: $(VENV)/.installed-dev ## Check format, lint, types, import rules, genera
 
 bench: $(VENV)/.installed-dev ## Measure speed against the floor; prints a table
 	@exec $(BIN)/python scripts/bench.py
+
+kill-test: $(VENV)/.installed-dev ## Kill service and workers while requests come in (KILLS=500 DATABASE=sqlite SEED=1)
+	@exec $(BIN)/python scripts/kill_test.py --kills $(KILLS) --database $(DATABASE) --seed $(SEED)
 
 lock: $(VENV)/.installed-dev ## Write the locks anew from pyproject.toml (UPGRADE=--upgrade takes newer versions)
 	@$(COMPILE) $(UPGRADE) --group build -o requirements.lock

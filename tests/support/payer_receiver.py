@@ -157,14 +157,16 @@ class Receiver:
         place = f"{kind}/{ident}"
         new = self.resources.get(place) != body
         known = place in self.resources
+        name: str | None = None
         self.resources[place] = body
         for each in json.loads(body).get("identifier") or []:
             places = self.by_identifier.setdefault(f"{kind}?{each['system']}|{each['value']}", [])
             if place not in places:
                 places.append(place)
-            if kind == "ClaimResponse" and new:
-                self.effects[each["value"]] += 1
-                self.order.append(each["value"])
+            if kind == "ClaimResponse" and new and name is None:
+                name = each["value"]  # the first one is its own; others say what it belongs to
+                self.effects[name] += 1
+                self.order.append(name)
         return (200 if known else 201), {"Location": f"{place}/_history/1"}, b""
 
     def _search(self, kind: str, token: str) -> Reply:

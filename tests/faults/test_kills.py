@@ -1,0 +1,26 @@
+"""A short run of `make kill-test` on each database (D01; F16, F17, F20, F23, F24)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_D01_fault_F17_fault_F24_nothing_is_lost_or_doubled_by_kills(database: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/kill_test.py", "--kills", "15", "--database", database, "--seed", "7", "--quiet"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=390,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "lost 0, doubled 0" in done.stdout
