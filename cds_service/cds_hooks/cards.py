@@ -44,7 +44,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     orders: tuple[str, ...]  # the orders it speaks of, "Type/id"
     partial: bool = False  # other orders of the call are not concerned
-    smart: bool = False  # something is to be filled in: the form is offered
+    smart: str = ""  # what the link to the app offers; "": no link
     overridable: bool = False
     quiet_key: str = ""  # "": never silenced
     linked: bool = True  # False: instructions, with nothing of ours to open (cds-hooks-crd 165)
@@ -121,6 +121,6 @@ def _topic(code: str, version: str) -> Mapping[str, str]:
 def _links(card: Card, texts: CardTexts, app_context: str | None) -> list[dict[str, str]]:
     links = []
     if card.smart and texts.smart_app_url and app_context:
-        form = {"label": "Answer the open questions", "url": texts.smart_app_url, "type": "smart"}
+        form = {"label": card.smart, "url": texts.smart_app_url, "type": "smart"}
         links.append(form | {"appContext": app_context})
     return [*links, {"label": f"Guideline {texts.guideline}", "url": texts.policy_url, "type": "absolute"}]

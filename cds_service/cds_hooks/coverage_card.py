@@ -57,7 +57,19 @@ _TO_DO: Mapping[Situation, str] = {
     Situation.ENDING: "nothing for this order; submit a renewal before the authorization ends.",
 }
 _FORM = frozenset({Situation.RATIONALE, Situation.MISSING_FACTS, Situation.MEDICARE})
+# What the app is opened for, by situation: to answer, to send, to look.
+_OFFERS: Mapping[Situation, str] = {
+    **dict.fromkeys(_FORM, "Answer the open questions"),
+    Situation.READY: "Submit the request",
+    Situation.REVIEWER: "Submit the request",
+    Situation.PENDING: "See the request",
+}
 _ONE_LINE = frozenset({Situation.REDIRECT, Situation.PENDING, Situation.ENDING, *_FALLBACK})
+
+
+def opens_app(said: OrderAnswer) -> bool:
+    """Whether there is something to send or to look at in the app, without any question."""
+    return said.situation in _OFFERS and said.situation not in _FORM
 
 
 def coverage_card(
@@ -89,7 +101,7 @@ def coverage_card(
         detail="\n".join(_detail(texts, said, orders, several=orders_in(orders) > 1)),
         orders=tuple(each.order for each in said),
         partial=len(said) < orders_in(orders),
-        smart=any(each.situation in _FORM for each in said),
+        smart=next((_OFFERS[each.situation] for each in said if each.situation in _OFFERS), ""),
         linked=any(each.situation is not Situation.REDIRECT for each in said),
     )
 

@@ -10,7 +10,7 @@ import msgspec
 
 from cds_service.cds_hooks.answers import OrderAnswer, Standing, answer
 from cds_service.cds_hooks.cards import quiet_keys, shown_cards
-from cds_service.cds_hooks.coverage_card import coverage_card
+from cds_service.cds_hooks.coverage_card import coverage_card, opens_app
 from cds_service.cds_hooks.dose_card import Acknowledger, dose_card
 from cds_service.cds_hooks.drafts import Draft
 from cds_service.cds_hooks.renewals import said_once
@@ -74,21 +74,25 @@ def respond(
 def _app_context(call: Call, said: Sequence[OrderAnswer], assertions: Mapping[str, str]) -> str | None:
     """Where the SMART app begins (AP-03): form, order, Coverage and assertion; nothing that says who the patient is.
 
-    With several orders the first that asks for a form leads; the others are named after it. None where the client
-    wants no SMART link.
+    With several orders the first that asks for a form leads; the others are named after it. Where nothing is asked and
+    the request can be sent or looked at, ``action`` says so. None where the client wants no SMART link.
     """
     asking = [each for each in said if asked_for(each)]
-    if not asking or not call.profile.smart_link:
+    open_ones = asking or [each for each in said if opens_app(each)]
+    if not open_ones or not call.profile.smart_link:
         return None
-    coverage = call.reading.choices[asking[0].order].reference
+    coverage = call.reading.choices[open_ones[0].order].reference
     context: dict[str, object] = {
         "questionnaire": list(dict.fromkeys(asked_for(each) for each in asking)),
         "context": assertions[coverage],
-        "order": asking[0].order,
+        "order": open_ones[0].order,
         "coverage": coverage,
     }
-    if len(asking) > 1:
-        context["orders"] = [each.order for each in asking]
+    if not asking:
+        del context["questionnaire"]
+        context["action"] = "prior-authorization"
+    if len(open_ones) > 1:
+        context["orders"] = [each.order for each in open_ones]
     return msgspec.json.encode(context).decode()
 
 

@@ -106,6 +106,11 @@ def from_app_context(text: str, host: str | None) -> Wanted:
     )
 
 
+def asks_to_submit(text: str) -> bool:
+    """Whether an ``appContext`` opens the app for the request itself, as nothing is to be answered any more."""
+    return "prior-authorization" in _strings(_object(text) if len(text) <= _MAX_TEXT else {}, ("action",))
+
+
 def from_draft(response: Mapping[str, Any], host: str | None) -> Wanted:
     """What a saved QuestionnaireResponse is about: its questionnaire, order and coverage, of every DTR version."""
     linked = [

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as Answer
 
 from smart_app.adaptive_form import NotReady
 from smart_app.coverage_form import CoverageForms, Opened
-from smart_app.dtr.context import Wanted
+from smart_app.dtr.context import Wanted, asks_to_submit
 from smart_app.errors import Trouble
 from smart_app.form_layout import arrange, every, from_chart, is_hand_over
 from smart_app.form_saving import ATTESTED_BY, ATTESTED_ON, Outcome
@@ -53,6 +53,8 @@ SAID = {
 def home() -> Answer | str:
     """Straight into the one form; a list where there are several; a choice where nothing says what is wanted."""
     work = desk().forms.work(g.launch)
+    if work is None and asks_to_submit(g.launch.app_context):
+        return redirect(url_for("prior_auth.start"), 303)
     if work is None:
         return _opened(open_launch(desk().parts, g.launch, g.ehr))
     return _opened(work)

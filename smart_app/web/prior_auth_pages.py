@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import msgspec
 from flask import Blueprint, Response, current_app, g, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
-from smart_app.dtr.context import NOTHING, Wanted
+from cds_service.fhir.references import host_of
+from smart_app.dtr.context import Wanted, from_app_context, from_fhir_context, resolve
 from smart_app.errors import FormChanged, Trouble
 from smart_app.form_state import FormStore
 from smart_app.pas.decision import Standing
@@ -36,9 +38,13 @@ def _use_case() -> PriorAuth:
 
 
 def _wanted() -> Wanted:
-    """What the form of this launch is about; nothing where none was opened."""
+    """What the form of this launch is about; else what the launch itself says."""
     work = FormStore(current_app.extensions["app_store"], g.launch.id).work()
-    return work.wanted if work is not None else NOTHING
+    if work is not None:
+        return work.wanted
+    host = host_of(g.ehr.profile.iss)
+    entries = [msgspec.structs.asdict(each) for each in g.launch.fhir_context]
+    return resolve([from_fhir_context(entries, host), from_app_context(g.launch.app_context, host)])
 
 
 def _ready(chosen: list[str] | None = None, codes: Mapping[str, Mapping[str, str]] | None = None) -> Ready:

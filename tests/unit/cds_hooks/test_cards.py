@@ -72,16 +72,16 @@ def test_crd_057_override_reasons_on_the_dose_card_alone():
 
 
 def test_crd_058_164_links_are_absolute_without_an_app():
-    assert rendered(replace(COVERAGE, smart=True))["links"] == [
+    assert rendered(replace(COVERAGE, smart="Answer the open questions"))["links"] == [
         {"label": "Guideline 09-J1000-31", "url": "https://cds.example.org/policies/09-J1000-31", "type": "absolute"}
     ]
 
 
 def test_crd_058_060_173_smart_link_with_an_opaque_context_that_may_be_dropped():
     texts = replace(TEXTS, smart_app_url="https://app.example.org/launch")
-    link = rendered(replace(COVERAGE, smart=True), texts=texts, app_context="7f3c")["links"][0]
+    link = rendered(replace(COVERAGE, smart="Answer the open questions"), texts=texts, app_context="7f3c")["links"][0]
     assert (link["type"], link["url"], link["appContext"]) == ("smart", "https://app.example.org/launch", "7f3c")
-    assert "appContext" not in rendered(replace(COVERAGE, smart=True), texts=texts)["links"][0]
+    assert "appContext" not in rendered(replace(COVERAGE, smart="Answer the open questions"), texts=texts)["links"][0]
     assert [each["type"] for each in rendered(COVERAGE, texts=texts)["links"]] == ["absolute"]
     assert all("appContext" not in each for each in rendered(COVERAGE, texts=texts, app_context="7f3c")["links"])
 

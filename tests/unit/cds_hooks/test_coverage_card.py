@@ -370,9 +370,9 @@ def test_a_medication_that_travels_along_is_no_order():
 
 
 def test_the_form_is_offered_only_where_something_is_to_be_filled_in():
-    assert card(answered(missing())).smart
+    assert card(answered(missing())).smart == "Answer the open questions"
     assert card(answered(judged(dose=(dose("16"),)))).smart
-    assert not card(answered(judged())).smart
+    assert card(answered(judged())).smart == "Submit the request"
 
 
 def test_without_authorization_the_criteria_are_advice():
