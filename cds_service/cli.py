@@ -348,7 +348,7 @@ def purge() -> None:
     gone = forget(_store(settings), retention, SystemClock().now())
     click.echo(
         f"removed {gone.comments} comments, {gone.invocations} calls, {gone.feedback} feedback entries, "
-        f"{gone.accesses} accesses"
+        f"{gone.accesses} accesses, {gone.forms} records of forms"
     )
 
 

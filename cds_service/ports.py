@@ -179,7 +179,7 @@ class Store(Protocol):
         """Remove up to ``most`` of the oldest things that came in before that instant; how many went.
 
         ``what``: ``comment`` (the text of feedback alone), ``invocation`` (with its determinations and cards),
-        ``feedback`` or ``access``.
+        ``feedback``, ``access``, ``form_call``, ``form_error`` or ``form_result``.
         """
         ...
 

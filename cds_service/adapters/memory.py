@@ -149,6 +149,8 @@ class MemoryStore(MemoryForms):
 
     def erase(self, what: str, before: datetime, most: int) -> int:
         """See ``ports.Store``."""
+        if what.startswith("form_"):
+            return self.erase_forms(what, before, most)
         with self._lock:
             return self._erasers()[what](before, most)
 

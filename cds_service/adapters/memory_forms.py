@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from cds_service.ports import FormCall, FormError
 
@@ -20,7 +21,7 @@ class MemoryForms:
         self._assertions: dict[tuple[str, str], int] = {}
         self.form_calls: deque[FormCall] = deque(maxlen=_MOST)
         self.form_errors: deque[tuple[str, FormError, datetime]] = deque(maxlen=_MOST)
-        self._form_results: dict[str, bytes] = {}
+        self._form_results: dict[str, tuple[datetime, bytes]] = {}
 
     def use_assertion(self, client: str, jti: str, expires: int, now: int) -> bool:
         """See ``ports.FormStore``."""
@@ -41,11 +42,26 @@ class MemoryForms:
 
     def keep_form_result(self, context: str, client: str, document: bytes, at: datetime) -> None:
         """See ``ports.FormStore``."""
-        del client, at
+        del client
         with self._forms_lock:
-            self._form_results[context] = document
+            self._form_results[context] = (at, document)
 
     def form_result(self, context: str) -> bytes | None:
         """See ``ports.FormStore``."""
         with self._forms_lock:
-            return self._form_results.get(context)
+            found = self._form_results.get(context)
+        return found[1] if found else None
+
+    def erase_forms(self, what: str, before: datetime, most: int) -> int:
+        """The part of ``ports.Store.erase`` that is about forms."""
+        with self._forms_lock:
+            if what == "form_result":
+                old = sorted((at, context) for context, (at, _) in self._form_results.items() if at < before)[:most]
+                for _, context in old:
+                    del self._form_results[context]
+                return len(old)
+            held: deque[Any] = self.form_calls if what == "form_call" else self.form_errors
+            gone = [each for each in held if (each.at if what == "form_call" else each[2]) < before][:most]
+            for each in gone:
+                held.remove(each)
+            return len(gone)

@@ -1,4 +1,4 @@
-"""Forgetting what has been kept long enough: what clinicians wrote first, then calls, feedback and accesses."""
+"""Forgetting what has been kept long enough: what clinicians wrote first, then calls, feedback, accesses and forms."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 
 from cds_service.ports import Store
 
+_OF_FORMS = ("form_call", "form_error", "form_result")
 _AT_ONCE = 50  # calls removed per transaction: a hook call waits about 5 ms for one
 
 # Without a rest, the next transaction nearly always takes SQLite's lock before a hook call asks again.
@@ -30,6 +31,7 @@ class Purged(msgspec.Struct, frozen=True, kw_only=True):
     invocations: int
     feedback: int
     accesses: int
+    forms: int
 
 
 def purge(store: Store, retention: Retention, now: datetime, rest: Callable[[float], None] = time.sleep) -> Purged:
@@ -48,6 +50,7 @@ def purge(store: Store, retention: Retention, now: datetime, rest: Callable[[flo
         invocations=_all(store, "invocation", records, rest),
         feedback=_all(store, "feedback", records, rest),
         accesses=_all(store, "access", records, rest),
+        forms=sum(_all(store, kind, records, rest) for kind in _OF_FORMS),
     )
 
 

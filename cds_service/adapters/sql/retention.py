@@ -6,6 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from cds_service.adapters.sql.documentation_tables import FORM_CALL, FORM_ERROR, FORM_RESULT
 from cds_service.adapters.sql.instants import microseconds
 from cds_service.adapters.sql.tables import ACCESS_EVENT, CARD, DETERMINATION, FEEDBACK, INVOCATION
 
@@ -17,6 +18,9 @@ def erase(connection: sa.Connection, what: str, before: datetime, most: int) -> 
         "feedback": (FEEDBACK.c.seq, FEEDBACK.c.received),
         "invocation": (INVOCATION.c.seq, INVOCATION.c.received),
         "access": (ACCESS_EVENT.c.seq, ACCESS_EVENT.c.at),
+        "form_call": (FORM_CALL.c.seq, FORM_CALL.c.at),
+        "form_error": (FORM_ERROR.c.seq, FORM_ERROR.c.at),
+        "form_result": (FORM_RESULT.c.context, FORM_RESULT.c.at),
     }[what]
     query = sa.select(number).where(came < microseconds(before)).order_by(came).limit(most)
     if what == "comment":

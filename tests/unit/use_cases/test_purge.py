@@ -41,9 +41,9 @@ def test_what_is_older_than_its_retention_goes() -> None:
     store = filled(range(10))  # received today, yesterday, ... nine days ago
     purged = purge(store, Retention(comment_days=2, record_days=5), NOON)
     # A day that is exactly as old as the retention stays.
-    assert purged == Purged(comments=7, invocations=4, feedback=4, accesses=4)
+    assert purged == Purged(comments=7, invocations=4, feedback=4, accesses=4, forms=0)
     assert purge(store, Retention(comment_days=2, record_days=5), NOON) == Purged(
-        comments=0, invocations=0, feedback=0, accesses=0
+        comments=0, invocations=0, feedback=0, accesses=0, forms=0
     )
 
 
