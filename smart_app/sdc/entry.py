@@ -39,9 +39,9 @@ def read_entry(item: Item, texts: Sequence[str], unit: str = "", *, zone: tzinfo
 
 def _read(item: Item, text: str, unit: str, zone: tzinfo) -> Fragment | None:
     if item.choices.options or item.type in {ItemType.CHOICE, ItemType.OPEN_CHOICE}:
-        for option in item.choices.options:
-            if option.key == text:
-                return option.value
+        option = _option(item, text)
+        if option is not None:
+            return option
         if item.type is ItemType.OPEN_CHOICE:
             return {"valueString": text.strip()}
         if item.type is ItemType.CHOICE or item.choices.options:
@@ -51,6 +51,15 @@ def _read(item: Item, text: str, unit: str, zone: tzinfo) -> Fragment | None:
     if item.type is ItemType.DATE_TIME:
         return _date_time(text.strip(), zone)
     return _READERS[item.type](text)
+
+
+def _option(item: Item, text: str) -> Fragment | None:
+    """The option with this key, or the only one that is called so."""
+    for option in item.choices.options:
+        if option.key == text:
+            return option.value
+    called = [one.value for one in item.choices.options if one.display.casefold() == text.strip().casefold()]
+    return called[0] if len(called) == 1 else None
 
 
 def _searched(item: Item, text: str) -> Fragment | None:

@@ -97,6 +97,7 @@ def _form(raw: Mapping[str, Any], sets: ValueSets, items: tuple[Item, ...]) -> F
         effective=raw["effectivePeriod"] if isinstance(raw.get("effectivePeriod"), Mapping) else {},
         terminology_servers=marks.texts("preferredTerminologyServer", "questionnaire-preferredTerminologyServer"),
         value_sets=sets.members(),
+        hidden=frozenset(_hidden(items, above=False)),
         notices=tuple(dict.fromkeys((*_of_expressions(every), *_of_conditions(items, by_link), *_of_names(items)))),
         raw=raw,
     )
@@ -115,6 +116,13 @@ def _by_link(items: tuple[Item, ...]) -> Iterator[tuple[str, Item]]:
     for item in items:
         yield item.link_id, item
         yield from _by_link(item.items)
+
+
+def _hidden(items: tuple[Item, ...], *, above: bool) -> Iterator[str]:
+    for item in items:
+        if above or item.hidden:
+            yield item.link_id
+        yield from _hidden(item.items, above=above or item.hidden)
 
 
 def _parents(items: tuple[Item, ...], above: str) -> Iterator[tuple[str, str]]:

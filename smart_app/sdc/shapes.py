@@ -239,7 +239,10 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class Form(msgspec.Struct, frozen=True):
-    """A questionnaire that can be shown. ``canonical`` is ``url|version``."""
+    """A questionnaire that can be shown. ``canonical`` is ``url|version``.
+
+    ``hidden`` are link ids of items that nobody sees, by themselves or by what holds them.
+    """
 
     url: str
     version: str
@@ -262,5 +265,6 @@ class Form(msgspec.Struct, frozen=True):
     effective: Fragment = {}
     terminology_servers: tuple[str, ...] = ()
     value_sets: Mapping[str, frozenset[tuple[str, str]]] = {}
+    hidden: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
     raw: Fragment = {}

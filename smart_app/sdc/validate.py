@@ -75,7 +75,7 @@ def _of_place(at: Look, place: Place) -> Iterator[Problem]:
         for value in at.filling.state(place.key).values:
             yield from _of_value(at, place, value)
         yield from _of_options(at, place)
-    elif item.is_row_group:
+    elif item.type is ItemType.GROUP and (item.is_row_group or item.required):
         yield from _of_rows(at, place)
     for rule in item.constraints:
         for key in holders(place.key, item, at.filling) if item.is_row_group else (place.key,):
@@ -88,7 +88,7 @@ def _error(place: Place, code: str, text: str) -> Problem:
 
 def _of_count(at: Look, place: Place) -> Iterator[Problem]:
     item, count = place.item, len(at.filling.state(place.key).answers)
-    if count == 0 and item.required and not item.read_only:
+    if count == 0 and must_be_answered(at.form, item):
         yield _error(place, "required", "This question needs an answer.")
     elif 0 < count < (item.min_occurs or 0):
         yield _error(place, "min-occurs", f"At least {item.min_occurs} answers are needed.")
@@ -97,8 +97,10 @@ def _of_count(at: Look, place: Place) -> Iterator[Problem]:
 
 
 def _of_rows(at: Look, place: Place) -> Iterator[Problem]:
-    """A row counts when something in it is answered."""
+    """A row counts when something in it is answered; a group without rows is one."""
     item = place.item
+    if not _asks(at, place):
+        return
     filled = sum(
         any(state.answers for key, state in at.filling.states.items() if key.startswith(f"{holder}/"))
         for holder in holders(place.key, item, at.filling)
@@ -108,6 +110,21 @@ def _of_rows(at: Look, place: Place) -> Iterator[Problem]:
         yield _error(place, "min-occurs", f"Fill in at least {least} {'entry' if least == 1 else 'entries'} here.")
     if item.max_occurs is not None and filled > item.max_occurs:
         yield _error(place, "max-occurs", f"At most {item.max_occurs} entries are allowed.")
+
+
+def _asks(at: Look, group: Place) -> bool:
+    """Whether there is something in a group that a person can answer now."""
+    inside = (f"{group.key}/", f"{group.key}[")
+    return any(
+        place.item.is_question and _reachable(at.form, place.item) and at.enabled(place.key)
+        for place in at.places.values()
+        if place.key.startswith(inside)
+    )
+
+
+def _reachable(form: Form, item: Item) -> bool:
+    """Whether a person can answer it: what is hidden or read-only is nobody's fault."""
+    return not item.read_only and item.link_id not in form.hidden
 
 
 # ------------------------------------------------------------------ one value
@@ -273,6 +290,6 @@ def _of_flow(at: Look) -> Iterator[Problem]:
             yield Problem("", "error", "unsettled", text)
 
 
-def required_open(item: Item) -> bool:
+def must_be_answered(form: Form, item: Item) -> bool:
     """Whether an empty answer of this item is one that is missing."""
-    return item.is_question and item.required and not item.read_only
+    return item.is_question and item.required and _reachable(form, item)

@@ -18,7 +18,7 @@ from smart_app.sdc.option_reader import LONGEST_LIST
 from smart_app.sdc.places import Place, holders
 from smart_app.sdc.shapes import Form, Fragment, Item, ItemType, Notice, Option
 from smart_app.sdc.texts import entry, shown, value_of
-from smart_app.sdc.validate import problems_at, required_open
+from smart_app.sdc.validate import must_be_answered, problems_at
 from smart_app.sdc.view_shapes import AnswerView, FormView, ItemView, OptionView, Problem, UnitView
 
 FEW = 7
@@ -49,7 +49,7 @@ def view(form: Form, filling: Filling, context: Context) -> FormView:
     viewer = _Viewer(at, problems)
     items = viewer.items(form.items, "", 0)
     enabled = [place for place in at.places.values() if at.enabled(place.key)]
-    asked = [place for place in enabled if place.item.is_question and not place.item.hidden]
+    asked = [place for place in enabled if place.item.is_question and place.item.link_id not in form.hidden]
     dropped = tuple(
         key for key, state in filling.states.items() if state.answers and key in at.places and not at.enabled(key)
     )
@@ -59,7 +59,9 @@ def view(form: Form, filling: Filling, context: Context) -> FormView:
         problems=problems,
         notices=(*form.notices, *_of_failures(at)),
         open_items=tuple(
-            place.key for place in enabled if required_open(place.item) and not filling.state(place.key).answers
+            place.key
+            for place in enabled
+            if must_be_answered(form, place.item) and not filling.state(place.key).answers
         ),
         dropped=dropped,
         answered=sum(1 for place in asked if filling.state(place.key).answers),

@@ -204,6 +204,24 @@ def test_SD14_rows_are_counted_when_something_is_in_them() -> None:
     assert problems(one, filling, context()) == ()
 
 
+def test_SD14_a_group_that_is_required_needs_an_answer_in_it() -> None:
+    one = form(item("g", "group", item("a"), item("b"), required=True))
+    assert [(each.key, each.code) for each in problems(one, start(one), context())] == [("g", "min-occurs")]
+    assert problems(one, answer(one, start(one), "g/b", [text("x")], DOCTOR), context()) == ()
+
+
+def test_SD13_what_nobody_can_answer_never_blocks() -> None:
+    hidden = [core("questionnaire-hidden", valueBoolean=True)]
+    one = form(
+        item("a", required=True, ext=hidden),
+        item("g", "group", item("b", required=True), ext=hidden),
+        item("h", "group", item("c", ext=[fhirpath("enableWhenExpression", "false")]), required=True),
+        item("i", "group", item("d", readOnly=True), required=True),
+    )
+    shown = view(one, start(one), context())
+    assert (shown.ready, shown.open_items, shown.questions) == (True, (), 1)
+
+
 def test_SD14_a_rule_of_the_whole_form() -> None:
     one = form(item("a"), ext=[rule("k", "%resource.item.where(linkId='a').answer.exists()", "Answer a.")])
     (problem,) = problems(one, start(one), context())
@@ -275,6 +293,9 @@ ENTRIES: list[tuple[str, dict[str, Any], str, Any]] = [
     ("reference", {}, "Practitioner/1", {"valueReference": {"reference": "Practitioner/1"}}),
     ("reference", {}, "../secret", {"unread": "../secret"}),
     ("choice", {"answerOption": [coding("one")]}, "urn:sample|one", coding("one")),
+    ("choice", {"answerOption": [coding("one")]}, "ONE", coding("one")),  # by its name, too
+    ("open-choice", {"answerOption": [coding("one")]}, "one", coding("one")),
+    ("choice", {"answerOption": [{"valueString": "a"}, {"valueString": "A"}]}, "a", {"valueString": "a"}),
     ("choice", {"answerOption": [coding("one")]}, "urn:sample|two", {"unread": "urn:sample|two"}),
     ("open-choice", {"answerOption": [coding("one")]}, "other", {"valueString": "other"}),
     ("choice", {"answerValueSet": "urn:elsewhere"}, "s|c", {"valueCoding": {"system": "s", "code": "c"}}),
