@@ -193,8 +193,15 @@ def test_bad_input_109_a_report_is_recorded_by_its_directive_alone(browser, capl
 
 
 NASTY = (
-    "<svg onload=alert(1)>", "{{7*7}}", "{% raw %}", "=cmd()", "\u202eevil", "<script>alert(1)</script>", "&amp;", '"><b>x',
-)  # fmt: skip
+    "<svg onload=alert(1)>",
+    "{{7*7}}",
+    "{% raw %}",
+    "=cmd()",
+    "\u202eevil",
+    "<script>alert(1)</script>",
+    "&amp;",
+    '"><b>x',
+)
 
 
 @pytest.mark.parametrize("text", NASTY)
