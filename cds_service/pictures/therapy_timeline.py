@@ -57,7 +57,7 @@ def therapy_timeline(
     first = min([course.start or course.end or as_of for course in dated] + [day for day, _ in marks], default=as_of)
     last = max([as_of, *(course.end for course in dated if course.end), *(day for day, _ in marks)])
     axis = _Axis(first - timedelta(days=7), last + timedelta(days=7))
-    parts = _axis_parts(axis, [*marks, (as_of, "today")], len(courses))
+    parts = [*_mark(axis, as_of, "today", _AXIS), *_axis_parts(axis, marks, len(courses))]
     for position, course in enumerate(courses):
         parts += _course(course, axis, as_of, _AXIS + position * _STEP)
     return Picture(
@@ -85,15 +85,18 @@ def _axis_parts(axis: _Axis, marks: Sequence[tuple[date, str]], count: int) -> l
         element("line", x1=0, y1=_AXIS - 4, x2=WIDTH, y2=_AXIS - 4, stroke=QUIET, stroke_width=1),
     ]
     for day, word in marks:
-        at = axis.at(day)
-        anchor = "end" if at > WIDTH // 2 else "start"
-        parts.append(
-            element(
-                "line", x1=at, y1=_AXIS - 8, x2=at, y2=bottom, stroke=CAUTION, stroke_width=1.5, stroke_dasharray="3 3"
-            )
-        )
-        parts.append(words(word, at, 21, text_anchor=anchor, font_size=SMALL))
+        parts += _mark(axis, day, word, bottom)
     return parts
+
+
+def _mark(axis: _Axis, day: date, word: str, bottom: int) -> list[str]:
+    """An upright line down to ``bottom`` with its word; today is a tick only, it would run through the lengths."""
+    at = axis.at(day)
+    anchor = "end" if at > WIDTH // 2 else "start"
+    line = element(
+        "line", x1=at, y1=_AXIS - 8, x2=at, y2=bottom, stroke=CAUTION, stroke_width=1.5, stroke_dasharray="3 3"
+    )
+    return [line, words(word, at, 21, text_anchor=anchor, font_size=SMALL)]
 
 
 def _course(course: Course, axis: _Axis, as_of: date, top: int) -> list[str]:
