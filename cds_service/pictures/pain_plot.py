@@ -41,20 +41,21 @@ class PainPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 def pain_plot(
     points: Sequence[PainPoint],
-    needed_percent: Fraction | None = None,
+    example_percent: Fraction | None = None,
     trial: date | None = None,
     title: str = "Pain before and after",
 ) -> Picture:
-    """Scores in order of time. With a score before and one after, the relief in percent and the line that it needs.
+    """Scores in order of time. With a score before and one after, the relief in percent.
 
-    ``needed_percent``: the relief that the guideline asks for, 50 for half. Undated scores stand in the order given.
+    ``example_percent``: the relief that the guideline names as an example (50 for half), drawn as a line; no floor.
+    Undated scores stand in the order given.
     """
     ordered = sorted(points, key=lambda point: point.when or date.min) if all(p.when for p in points) else list(points)
-    summary = _summary(ordered, needed_percent)
+    summary = _summary(ordered, example_percent)
     parts = _grid()
     before, after = _last(ordered, "before"), _last(ordered, "after")
-    if before is not None and needed_percent is not None:
-        parts += _needed(before.score * (1 - needed_percent / 100))
+    if before is not None and example_percent is not None:
+        parts += _example(before.score * (1 - example_percent / 100), example_percent)
     parts += _line(ordered, trial)
     return Picture(
         svg=drawing(title, summary, _TOP + _HEIGHT + 36, [*parts, *_verdict(before, after)]),
@@ -96,11 +97,11 @@ def _grid() -> list[str]:
     return parts
 
 
-def _needed(score: Fraction) -> list[str]:
+def _example(score: Fraction, percent: Fraction) -> list[str]:
     y = _y(score)
     return [
         element("line", x1=_LEFT, y1=y, x2=WIDTH, y2=y, stroke=CAUTION, stroke_width=1.5, stroke_dasharray="5 3"),
-        words("relief asked for", WIDTH // 2, y + 12, text_anchor="middle", font_size=SMALL),
+        words(f"{_score(percent)} % relief", WIDTH // 2, y + 12, text_anchor="middle", font_size=SMALL),
     ]
 
 
@@ -161,7 +162,7 @@ def _score(score: Fraction) -> str:
     return str(score) if score.denominator == 1 else f"{tenths // 10}.{tenths % 10}"
 
 
-def _summary(points: Sequence[PainPoint], needed: Fraction | None) -> str:
+def _summary(points: Sequence[PainPoint], example: Fraction | None) -> str:
     if not points:
         return "No pain score is on record."
     before, after = _last(points, "before"), _last(points, "after")
@@ -171,5 +172,5 @@ def _summary(points: Sequence[PainPoint], needed: Fraction | None) -> str:
     said = f"Score {_score(before.score)} before and {_score(after.score)} after the trial"
     if relief is None:
         return f"{said}; relief cannot be told from a score of 0."
-    asked = f"; the guideline asks for at least {_score(needed)} %" if needed is not None else ""
+    asked = f"; the guideline names {_score(example)} % as an example" if example is not None else ""
     return f"{said}: {_relief(relief).lower()}{asked}."

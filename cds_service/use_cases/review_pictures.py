@@ -19,7 +19,7 @@ from cds_service.policy.therapy import RUNNING
 PAIN: Final = "pain_scores"  # value set
 TRIAL_DATE: Final = "intraspinal_trial_date"
 BASELINE, AFTER = "intraspinal_trial_pain_baseline", "intraspinal_trial_pain_after"
-NEEDED_PERCENT: Final = Fraction(50)  # the guideline's example, said so on the page
+EXAMPLE_PERCENT: Final = Fraction(50)  # the guideline's example, said so on the page
 _KINDS: Final = {
     "MedicationRequest": "ordered",
     "MedicationStatement": "stated",
@@ -75,7 +75,7 @@ def pain_picture(record: Record, vocabulary: Vocabulary) -> Picture:
     points = [_point(score, day) for score in record.scores if codes.intersection(score.codes)]
     if {"before", "after"} - {point.moment for point in points}:
         points += _attested(record)
-    return pain_plot(points, NEEDED_PERCENT, day)
+    return pain_plot(points, EXAMPLE_PERCENT, day)
 
 
 def _course(therapy: Therapy) -> Course:
