@@ -108,7 +108,7 @@ class PriorAuth:
             patient=patient,
             coverage=ready.coverage,
             lines=lines,
-            responses=ready.forms,
+            responses=tuple(each.response for each in ready.forms if each.meant),
             provider=provider,
             provider_is_ours=ours,
             insurer_name=ready.payer.name,

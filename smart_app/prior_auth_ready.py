@@ -13,7 +13,7 @@ from smart_app.dtr.payer_choice import payer_of
 from smart_app.ehr_client import EhrClient
 from smart_app.errors import Trouble
 from smart_app.pas.closure import Resource
-from smart_app.pas.ready import Choice, choices, finished_forms, npis, organization
+from smart_app.pas.ready import Choice, FormChoice, choices, finished_forms, npis, organization
 from smart_app.pas.request import ORDER_TYPES, CodeNeeded, lines_of
 from smart_app.registry import PayerProfile
 from smart_app.sessions import Launch
@@ -25,7 +25,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     payer: PayerProfile | None
     coverage: Resource | None
     choices: tuple[Choice, ...]
-    forms: tuple[Resource, ...]
+    forms: tuple[FormChoice, ...]
     codes: tuple[CodeNeeded, ...]
     problems: tuple[str, ...]
 
@@ -37,8 +37,12 @@ def ready(
     payers: Sequence[PayerProfile],
     chosen: Sequence[str] | None = None,
     codes: Mapping[str, Mapping[str, str]] | None = None,
+    with_forms: Sequence[str] | None = None,
 ) -> Ready:
-    """What could be sent now. ``chosen``: names of orders that a person ticked; None: those that are meant."""
+    """What could be sent now.
+
+    ``chosen`` and ``with_forms``: names of orders and forms that a person ticked; None: those that are meant.
+    """
     host = host_of(ehr.profile.iss)
     asked: dict[str, tuple[str, Any]] = {kind: (kind, {"patient": launch.patient}) for kind in ORDER_TYPES}
     asked |= {kind: (kind, {"patient": launch.patient}) for kind in ("QuestionnaireResponse", "Coverage")}
@@ -52,7 +56,10 @@ def ready(
     coverages = [each for each in seen["Coverage"].resources if each.get("resourceType") == "Coverage"]
     coverage = _coverage(coverages, picked, wanted)
     payer = payer_of(coverage, _organizations(ehr, coverage), payers) if coverage else None
-    forms = finished_forms(seen["QuestionnaireResponse"].resources, picked, host)
+    held = f"Coverage/{coverage['id']}" if coverage else ""
+    forms = finished_forms(seen["QuestionnaireResponse"].resources, picked, held, host)
+    if with_forms is not None:
+        forms = tuple(msgspec.structs.replace(each, meant=each.name in with_forms) for each in forms)
     _, open_codes = lines_of([each.order for each in picked], codes or {})
     return Ready(
         payer=payer,

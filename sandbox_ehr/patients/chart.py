@@ -26,6 +26,7 @@ PRACTITIONER = "dr-sample"
 PRESCRIBER = "Dr. Alex Sample"
 QUESTIONNAIRE = "https://cds.example.org/fhir/Questionnaire/09-J1000-31"
 ANSWERS = "https://cds.example.org/fhir/CodeSystem/coverage-answers"
+QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"  # what a saved form is about
 _DECIMALS = frozenset({"noninvasive_trial_weeks", "intraspinal_trial_pain_baseline", "intraspinal_trial_pain_after"})
 _DATES = frozenset({"intraspinal_trial_date", "attestation_date"})
 _PAIN_0_10 = "72514-3"
@@ -255,8 +256,11 @@ class Chart:
                     ],
                 }
             )
+        coverages = [each["id"] for each in self.resources if each["resourceType"] == "Coverage"]
+        links = [{"url": QR_CONTEXT, "valueReference": {"reference": f"Coverage/{ident}"}} for ident in coverages[:1]]
         return self._add(
             "QuestionnaireResponse",
+            **({"extension": links} if links else {}),
             questionnaire=QUESTIONNAIRE,
             status="completed",
             subject=self._subject(),

@@ -219,8 +219,9 @@ def _wanted(request: Mapping[str, Any]) -> Iterator[Wanted]:
             codings = _dicts((extension.get("valueCodeableConcept") or {}).get("coding"))
             loincs += [str(coding.get("code", "")) for coding in codings]
             trace = str(extension.get("valueString") or (extension.get("valueIdentifier") or {}).get("value") or trace)
-        for loinc in loincs or [""]:
-            yield Wanted(trace if loinc in {DTR_CONTEXT_LOINC, ""} else "", loinc, words)
+        for loinc in loincs or [words if words == DTR_CONTEXT_LOINC else ""]:
+            told = "" if words == loinc else words
+            yield Wanted(trace if loinc in {DTR_CONTEXT_LOINC, ""} else "", loinc, told)
 
 
 def _extension(holder: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -61,19 +61,42 @@ def _ids(order: Mapping[str, Any]) -> set[str]:
     return (held | {str(order.get("id", ""))}) - {""}
 
 
-def finished_forms(responses: Iterable[Resource], chosen: Sequence[Choice], host: str | None) -> tuple[Resource, ...]:
-    """Of each questionnaire the newest finished response about one of the orders, or that the payer asked for."""
+class FormChoice(msgspec.Struct, frozen=True):
+    """A finished form that could go along. ``meant``: it is about these orders, or nothing nearer to them is there."""
+
+    response: Resource
+    authored: str  # ISO day
+    meant: bool
+
+    @property
+    def name(self) -> str:
+        """Type and id."""
+        return f"QuestionnaireResponse/{self.response['id']}"
+
+
+def finished_forms(
+    responses: Iterable[Resource], chosen: Sequence[Choice], coverage: str, host: str | None
+) -> tuple[FormChoice, ...]:
+    """Of each questionnaire the newest finished response about an order, asked for with one, or of the coverage.
+
+    Those of the coverage alone are meant only where none is nearer: earlier answers on which the payer's word rests.
+    """
     asked = {url.partition("|")[0] for each in chosen for url in each.told.questionnaires}
     ids = {ident for each in chosen for ident in _ids(each.order)}
-    newest: dict[str, Resource] = {}
+    newest: dict[str, tuple[Resource, bool]] = {}
     for response in sorted(responses, key=lambda each: str(each.get("authored", ""))):
         if response.get("status") not in FINISHED:
             continue
         about = from_draft(response, host)
-        url = _questionnaire(response)
-        if url.partition("|")[0] in asked or ids & {name.rpartition("/")[2] for name in about.orders}:
-            newest[url.partition("|")[0]] = response
-    return tuple(newest.values())
+        url = _questionnaire(response).partition("|")[0]
+        near = url in asked or bool(ids & {name.rpartition("/")[2] for name in about.orders})
+        if near or (coverage and about.coverage == coverage):
+            newest[url] = (response, near)
+    anything_near = any(near for _, near in newest.values())
+    return tuple(
+        FormChoice(response, str(response.get("authored", ""))[:10], near or not anything_near)
+        for response, near in newest.values()
+    )
 
 
 def _questionnaire(response: Mapping[str, Any]) -> str:

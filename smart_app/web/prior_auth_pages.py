@@ -47,9 +47,13 @@ def _wanted() -> Wanted:
     return resolve([from_fhir_context(entries, host), from_app_context(g.launch.app_context, host)])
 
 
-def _ready(chosen: list[str] | None = None, codes: Mapping[str, Mapping[str, str]] | None = None) -> Ready:
+def _ready(
+    chosen: list[str] | None = None,
+    codes: Mapping[str, Mapping[str, str]] | None = None,
+    forms: list[str] | None = None,
+) -> Ready:
     payers = _use_case().payers_at(g.ehr.profile)
-    return ready(g.launch, g.ehr, _wanted(), payers, chosen, codes)
+    return ready(g.launch, g.ehr, _wanted(), payers, chosen, codes, forms)
 
 
 @blueprint.get("/l/<launch_id>/prior-auth")
@@ -66,7 +70,7 @@ def submit() -> Answer | tuple[str, int] | str:
     chosen = request.form.getlist("order")
     typed = {name: request.form.get(f"code-{name}", "").strip().upper() for name in chosen}
     codes = {name: coding for name, text in typed.items() if (coding := read_code(text)) is not None}
-    shown = _ready(chosen, codes)
+    shown = _ready(chosen, codes, request.form.getlist("form"))
     wrong = _wrong(shown, typed, codes)
     if wrong:
         return _start_page(shown, typed, wrong), 422
@@ -162,7 +166,7 @@ def answers(ident: str) -> Answer:
     held = _use_case().of_launch(g.launch, ident)
     shown = _ready(list(held.submission.orders))
     try:
-        after = _use_case().add_forms(held, shown.forms, g.ehr)
+        after = _use_case().add_forms(held, [each.response for each in shown.forms], g.ehr)
     except Trouble as trouble:
         if trouble.kind != "nothing_new":
             raise
