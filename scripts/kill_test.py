@@ -2,8 +2,8 @@
 
 Real processes: the service, delivery workers, a receiving FHIR server, and PostgreSQL if wanted. Clients submit
 requests and updates, and repeat each one until it is acknowledged, as a careful client does. Meanwhile processes are
-ended by SIGKILL: at a random moment, or at a named step (before the commit, after it, between sending and writing down ...).
-In the end everything that was acknowledged must be with the receiver, once, and in order.
+ended by SIGKILL: at a random moment, or at a named step (before the commit, after it, between sending and writing
+down ...). In the end everything that was acknowledged must be with the receiver, once, and in order.
 """
 
 from __future__ import annotations
