@@ -86,6 +86,7 @@ class SmartEhr:
     app_keys: Callable[[], dict[str, Any]]
     tls: ssl.SSLContext | None = None
     host: str = "127.0.0.1"
+    redirect: str = REDIRECT
     seen: list[Seen] = field(default_factory=list)
     context: dict[str, Any] = field(default_factory=lambda: {"patient": "pat-1", "encounter": "enc-1"})
     discovery: dict[str, Any] = field(default_factory=dict)
@@ -191,7 +192,7 @@ class SmartEhr:
         wanted = {
             "response_type": "code",
             "client_id": CLIENT,
-            "redirect_uri": REDIRECT,
+            "redirect_uri": self.redirect,
             "aud": self.iss,
             "code_challenge_method": "S256",
         }
@@ -205,7 +206,7 @@ class SmartEhr:
             scope, query["nonce"], query["code_challenge"], query["redirect_uri"], query.get("launch")
         )
         values = {"code": code, "state": query["state"]} | self.callback
-        location = f"{REDIRECT}?{urlencode({k: v for k, v in values.items() if v is not ...})}"
+        location = f"{self.redirect}?{urlencode({k: v for k, v in values.items() if v is not ...})}"
         return Response(status=302, headers={"Location": location})
 
     def _token(self, form: Mapping[str, str], authorization: str) -> Response:

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from smart_app import cli
 from smart_app.keys import AppKeys
 from smart_app.registry_files import load_registry
-from tests.support.smart_ehr import CLIENT, REDIRECT, SmartEhr, plain
+from tests.support.smart_ehr import CLIENT, SmartEhr, plain
 
 BIN = Path(sys.executable).parent
 LOCAL = ["--allow-local", "--payer-name", "Plan", "--payer-client-id", "clinic"]
@@ -155,6 +155,7 @@ def test_serve_runs_two_processes_over_one_database(tmp_path, key_dir, app_keys)
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     with SmartEhr(app_keys.signing.public_set) as ehr:
+        ehr.redirect = f"{base}/callback"
         environment = os.environ | {
             "SMART_APP_CONFIG_DIR": str(tmp_path / "config"),
             "SMART_APP_KEY_DIR": str(key_dir),
@@ -173,13 +174,8 @@ def test_serve_runs_two_processes_over_one_database(tmp_path, key_dir, app_keys)
             first = session.get(f"{base}/launch", params={"iss": ehr.iss, "launch": "canary"}, allow_redirects=False)
             going = session.get(base + first.headers["Location"], allow_redirects=False)
             assert going.status_code == 303
-            at_ehr = going.headers["Location"].replace(
-                requests.utils.quote(f"{base}/callback", safe=""), requests.utils.quote(REDIRECT, safe="")
-            )
-            back = requests.get(at_ehr, allow_redirects=False, timeout=10).headers["Location"]
-            for grant in ehr.codes.values():
-                grant.redirect_uri = f"{base}/callback"  # where this app really is
-            opened = session.get(f"{base}/callback?{back.partition('?')[2]}", allow_redirects=False)
+            back = requests.get(going.headers["Location"], allow_redirects=False, timeout=10).headers["Location"]
+            opened = session.get(back, allow_redirects=False)
             assert opened.status_code == 303
             about = base + opened.headers["Location"].replace("start", "about")
             for _ in range(6):
