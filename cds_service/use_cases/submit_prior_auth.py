@@ -28,7 +28,7 @@ from cds_service.use_cases.prior_auth_lines import case_line
 from cds_service.use_cases.prior_auth_parts import Call, PriorAuthParts
 from cds_service.use_cases.submission_writing import Stands, key_of_update, submission_of, written
 
-_TRIES: Final = 5
+_TRIES: Final = 40  # each time somebody else was quicker, and only one can be
 _LATE: Final = "it was not decided in the time that one call has: a person looks at it"
 
 

@@ -12,12 +12,13 @@ import msgspec
 from werkzeug.test import Client
 
 from cds_service.adapters.sql.cases import SqlCaseStore
+from cds_service.adapters.sql.tables import METADATA
 from cds_service.app import Adapters, prior_auth_parts
 from cds_service.domain.prior_auth import Case, HumanDecision, LineDecision, Reviewer
 from cds_service.use_cases.prior_auth_parts import PriorAuthParts
 from cds_service.use_cases.settle_prior_auth import SettlePriorAuth
 from tests.support import pas_bundles
-from tests.support.e2e_service import Answer, Service, shipped
+from tests.support.e2e_service import NOON, Answer, Service, shipped
 
 CLINIC = "http://hl7.org/fhir/sid/us-npi|1000000004"
 PHYSICIAN = Reviewer("dr-1", "Dr. Ben Stone", "physician", "1000000020")
@@ -30,14 +31,24 @@ def with_rules(**changes: Any) -> Any:
     return msgspec.structs.replace(usual, prior_auth=msgspec.structs.replace(usual.prior_auth, **changes))
 
 
+class _Registered(Service):
+    """A service whose client is registered for organizations."""
+
+    def __init__(self, database: Path, organizations: tuple[str, ...], settings: Mapping[str, Any]) -> None:
+        self.organizations = organizations
+        super().__init__(database, **settings)
+
+    def _web(self, reader: Any) -> Client:
+        for name, client in list(self.systems.items()):
+            self.systems[name] = msgspec.structs.replace(client, organizations=self.organizations)
+        return super()._web(reader)
+
+
 class Pas:
     """One payer, and what its callers send. ``organizations`` of the registered client: the clinic of the samples."""
 
     def __init__(self, database: Path, *, organizations: tuple[str, ...] = (CLINIC,), **settings: Any) -> None:
-        self.service = Service(database, **settings)
-        for name, client in list(self.service.systems.items()):
-            self.service.systems[name] = msgspec.structs.replace(client, organizations=organizations)
-        self.service.web = self.service._web(None)
+        self.service = _Registered(database, organizations, settings)
         self.world = self._world()
         self.parts = self._parts()
         self.token = self.service.system_token()
@@ -112,6 +123,20 @@ class Pas:
         """What a query finds."""
         with self.service.sql.database.engine.connect() as connection:
             return list(connection.exec_driver_sql(query).all())
+
+    def forget(self) -> None:
+        """Empty every table, as the migrations left them, and go back to noon."""
+        heads = "UPDATE audit_head SET seq = 0, hash = ''"
+        kept = {"audit_head", "alembic_version"}
+        with self.service.sql.database.engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            for table in reversed(METADATA.sorted_tables):
+                if table.name not in kept:
+                    connection.execute(table.delete())
+            connection.exec_driver_sql(heads)
+            connection.exec_driver_sql("COMMIT")
+        self.service.clock.at = NOON
+        self.token = self.service.system_token()
 
     def audit(self) -> list[tuple[str, str]]:
         """(action, subject) of every event, by time of writing within its chain."""
