@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from sandbox_ehr.fhir_api import outcome
 from sandbox_ehr.keys import Keys, load_or_make, public_set
 from sandbox_ehr.order_words import day_words, dosage_of, name_of, unit_words
 from sandbox_ehr.ordering import Ordering
-from sandbox_ehr.patients import samples, staff
+from sandbox_ehr.patients import everything, samples
 from sandbox_ehr.payer_access import CLIENT_ID, Door
 from sandbox_ehr.payer_faults import Faults
 from sandbox_ehr.payer_inbox import PayerInbox
@@ -79,7 +79,7 @@ def create_app(settings: Settings, now: Callable[[], datetime], new_id: Callable
         app_origins=apps.origins(),
         ordering=Ordering(store=store, client=cds, tokens=tokens, base_url=settings.base_url, now=now, new_id=new_id),
     )
-    load_samples(store, app.config["AS_OF"])
+    store.load_samples(everything(app.config["AS_OF"]))
     app.extensions.update(_payer(settings, keys, memory, now, new_id))
     for part in (fhir_metadata, endpoints, acting, order_entry, form_view, launching, payer_system):
         app.register_blueprint(part.blueprint)
@@ -111,11 +111,6 @@ def _payer(
             now=now,
         ),
     }
-
-
-def load_samples(store: Store, as_of: date) -> None:
-    """Put the sample patients and the staff into the store."""
-    store.load_samples([*staff(), *(one for sample in samples(as_of).values() for one in sample.resources)])
 
 
 _SORRY = {

@@ -30,7 +30,7 @@ from sandbox_ehr.order_form import (
 )
 from sandbox_ehr.order_words import age, code_of
 from sandbox_ehr.ordering import Ordering
-from sandbox_ehr.patients import samples
+from sandbox_ehr.patients import everything
 from sandbox_ehr.patients.sample import Sample
 from sandbox_ehr.prefetch import MODES
 from sandbox_ehr.store import Store
@@ -167,8 +167,7 @@ def start_over(patient: str) -> Answer:
     _sample(patient)
     store = _store()
     store.start_over(patient)
-    as_of = current_app.config["AS_OF"]
-    store.load_samples([one for sample in samples(as_of).values() for one in sample.resources])
+    store.load_samples(everything(current_app.config["AS_OF"]))
     return redirect(url_for("pages.patient_page", patient=patient), 303)
 
 

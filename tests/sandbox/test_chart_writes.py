@@ -297,3 +297,7 @@ def test_start_over_forgets_what_apps_saved(sandbox, token, saved):
     sandbox.client.http.post(f"{sandbox.base}/patients/{PATIENT}/start-over", timeout=10)
     assert sandbox.client.fhir("GET", path, token).status_code == 404
     assert sandbox.client.fhir("GET", f"{path}/_history/1", token).status_code == 404
+    # The other charts and the staff are what they were.
+    token = sandbox.client.tokens(sandbox.launch())["access_token"]
+    assert sandbox.client.fhir("GET", "Practitioner/dr-sample", token).status_code == 200
+    assert sandbox.client.fhir("GET", f"Patient/{PATIENT}", token).status_code == 200
