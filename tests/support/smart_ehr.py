@@ -118,8 +118,11 @@ class SmartEhr:
         self.lock = threading.Lock()
         self.resources = {f"{each['resourceType']}/{each['id']}": each for each in (PATIENT, PRACTITIONER)}
         self._server = make_server(self.host, 0, self._app, threaded=True, ssl_context=self.tls)
-        scheme = "https" if self.tls else "http"
-        self.url = f"{scheme}://{self.host}:{self._server.server_port}"
+        self.move_to(self.host)
+
+    def move_to(self, host: str) -> None:
+        """Call itself by this name from now on."""
+        self.url = f"{'https' if self.tls else 'http'}://{host}:{self._server.server_port}"
         self.iss = f"{self.url}/fhir"
         self.discovery = {
             "issuer": self.url,
