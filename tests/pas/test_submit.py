@@ -1,4 +1,4 @@
-"""``$submit`` from outside: the address, the answer's shape, repeats, refusals (rows P001-P009, P018, P040-P058, P090-P098)."""
+"""``$submit`` from outside: address, shape of the answer, repeats, refusals (rows P001-P009, P040-P058, P090-P104)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,215 @@
+"""Updates, cancellations, renewals (rows P080-P088, 116), and what order-sign finds on file afterwards."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from cds_service.domain.prior_auth import Authorized, CaseState, LineDecision, ReviewAction
+from cds_service.errors import Conflict
+from tests.support.pas_bundles import (
+    COMPLETE,
+    CPT,
+    EXT,
+    PAS,
+    TRIAL_DONE,
+    X12,
+    concept,
+    item,
+    morphine,
+    request,
+    update_of,
+)
+from tests.support.pas_service import Pas, Starts, actions, claim_response, extension, with_rules
+
+MISSING = {key: value for key, value in COMPLETE.items() if key != "noninvasive_trial_weeks"}
+CANCELLED = [{"url": f"{PAS}/StructureDefinition/modifierextension-infoCancelled", "valueBoolean": True}]
+PERMANENT = COMPLETE | TRIAL_DONE | {"request_type": "permanent"}
+PUMP = item(2, code="62362", system=CPT, order=None)
+
+
+def info(code: str) -> dict[str, Any]:
+    return {"url": f"{EXT}infoChanged", "valueCode": code}
+
+
+def whole_cancelled() -> dict[str, Any]:
+    kind = {"url": f"{EXT}certificationType", "valueCodeableConcept": concept(f"{X12}1322", "3")}
+    return {"extension": [kind], "item": []}
+
+
+def answered(bundle: dict[str, Any], **values: Any) -> dict[str, Any]:
+    """The same Bundle with other answers in its form."""
+    fresh = request(values=COMPLETE | values)
+    for entry in bundle["entry"]:
+        if entry["resource"]["resourceType"] == "QuestionnaireResponse":
+            entry["resource"] = fresh["entry"][7]["resource"]
+    return bundle
+
+
+def test_P080_P081_an_update_with_what_was_wanted_is_decided(pas: Pas) -> None:
+    first = pas.submit(request(values=MISSING))
+    case = pas.case_of(first)
+    answer = pas.submit(answered(update_of(request(values=MISSING), identifier="B-update")))
+    assert (answer.status, actions(answer)) == (200, {1: "A1"})
+    after = pas.case_of(answer)
+    assert (after.id, after.version, after.state, after.due) == (case.id, 2, CaseState.DECIDED, None)
+    assert [version.kind for version in pas.cases.versions(case.id)] == ["submit", "update"]
+
+
+def test_P080_an_update_with_the_same_transaction_identifier_is_an_update_and_replayed_by_its_content(pas: Pas) -> None:
+    # The guide's own example of an update repeats the Bundle identifier of what it updates.
+    pas.submit(request(values=MISSING))
+    changed = answered(update_of(request(values=MISSING), identifier="B0000001"))
+    first, again = pas.submit(changed), pas.submit(changed)
+    assert (actions(first), again.bytes) == ({1: "A1"}, first.bytes)
+    assert len(pas.rows("SELECT 1 FROM pa_version")) == 2
+
+
+BROKEN = [
+    ("an earlier item is left out", {"item": [item(2, order=None)]}, "P081"),
+    ("a sequence is used for another service", {"item": [item(1, code="J2278"), PUMP]}, "P081"),
+    ("a supportingInfo is left out", {"supportingInfo": []}, "P081"),
+]
+
+
+@pytest.mark.parametrize(("claim", "rule"), [pytest.param(claim, rule, id=name) for name, claim, rule in BROKEN])
+def test_P081_earlier_entries_stay_with_their_sequences(claim: dict[str, Any], rule: str, pas: Pas) -> None:
+    pas.submit(request(values=PERMANENT, items=[item(1), PUMP]))
+    answer = pas.submit(update_of(request(values=PERMANENT, items=[item(1), PUMP]), identifier="B9", claim=claim))
+    assert answer.status == 422
+    assert {each["diagnostics"] for each in answer.json["issue"]} == {rule}
+
+
+@pytest.mark.parametrize("word", ["added", "changed"])
+def test_P082_an_added_line_may_be_called_added_or_changed(word: str, pas: Pas) -> None:
+    pas.submit(request(values=PERMANENT))
+    added = item(2, code="62362", system=CPT, order=None, extension=[info(word)])
+    answer = pas.submit(update_of(request(values=PERMANENT), identifier="B9", claim={"item": [item(1), added]}))
+    assert actions(answer) == {1: "A1", 2: "A1"}
+
+
+def test_P082_only_what_changed_is_judged_anew(pas: Pas) -> None:
+    first = pas.submit(request(values=PERMANENT, items=[item(1), PUMP]))
+    number = [line.number for line in pas.case_of(first).summary.lines]
+    changed = update_of(request(values=PERMANENT, items=[item(1), PUMP], order=morphine("1.6")), identifier="B9")
+    changed["entry"][0]["resource"]["item"][0]["extension"].append(info("changed"))
+    answer = pas.submit(changed)
+    assert actions(answer) == {1: "A4", 2: "A1"}  # the new dose is above the table
+    assert pas.case_of(answer).summary.lines[1].number == number[1]
+    on_file = {each.number: each.status for each in pas.service.sql.authorizations("M0000001")}
+    assert on_file[number[0]] == "active"  # what was granted goes on until the change is decided
+
+
+@pytest.mark.parametrize("by", ["modifier", "certification"])
+def test_P083_a_cancelled_line_is_answered_and_gone_from_file(by: str, pas: Pas) -> None:
+    first = pas.submit(request(values=PERMANENT, items=[item(1), PUMP]))
+    number = pas.case_of(first).summary.lines[0].number
+    certification = "3" if by == "certification" else "I"
+    more = {"modifierExtension": CANCELLED} if by == "modifier" else {}
+    gone = item(1, certification=certification, extension=[info("changed")], **more)
+    answer = pas.submit(
+        update_of(request(values=PERMANENT, items=[item(1), PUMP]), identifier="B9", claim={"item": [gone, PUMP]})
+    )
+    assert actions(answer) == {1: "C", 2: "A1"}
+    on_file = {each.number: each.status for each in pas.service.sql.authorizations("M0000001")}
+    assert on_file[number] == "revoked"
+
+
+def test_P084_P088_a_whole_request_is_cancelled(pas: Pas) -> None:
+    case = pas.case_of(pas.submit(request(values=MISSING)))
+    assert [each.status for each in pas.service.sql.authorizations("M0000001")] == ["pending"]
+    answer = pas.submit(update_of(request(values=MISSING), identifier="B9", claim=whole_cancelled()))
+    assert (answer.status, actions(answer)) == (200, {1: "C"})
+    after = pas.case_of(answer)
+    assert (after.state, after.due) == (CaseState.CANCELLED, None)
+    assert [each.status for each in pas.service.sql.authorizations("M0000001")] == ["revoked"]
+    with pytest.raises(Conflict):  # a decision that comes too late
+        pas.settle(case, approval(), version_seen=2)
+    again = pas.submit(update_of(request(values=MISSING), identifier="B10", claim=whole_cancelled()))
+    assert again.status == 422
+    update = pas.submit(answered(update_of(request(values=MISSING), identifier="B11")))
+    assert (update.status, update.json["issue"][0]["diagnostics"]) == (422, "P088")
+
+
+def approval(sequence: int = 1) -> LineDecision:
+    span = Authorized(date(2026, 3, 2), date(2026, 4, 1))
+    return LineDecision(sequence=sequence, action=ReviewAction.APPROVED, authorized=span)
+
+
+def test_P088_cancelling_and_deciding_at_once_has_one_winner(pas: Pas) -> None:
+    case = pas.case_of(pas.submit(request(values=MISSING)))
+    pas.settle(case, approval())
+    with pytest.raises(Conflict):
+        pas.settle(case, approval())
+    kinds = [version.kind for version in pas.cases.versions(case.id)]
+    assert kinds == ["submit", "decision"]
+
+
+def test_P085_a_line_that_was_not_certified_cannot_be_updated(pas: Pas) -> None:
+    from tests.pas.test_settle import denial  # noqa: PLC0415
+
+    case = pas.case_of(pas.submit(request(values=MISSING)))
+    pas.settle(case, denial())
+    gone = item(1, extension=[info("changed")])
+    answer = pas.submit(update_of(request(values=MISSING), identifier="B9", claim={"item": [gone]}))
+    assert (answer.status, answer.json["issue"][0]["diagnostics"]) == (422, "P085")
+
+
+def test_P086_a_payer_may_take_no_updates(start: Starts) -> None:
+    pas = start(configuration=with_rules(updates="refuse"))
+    pas.submit(request(values=MISSING))
+    answer = pas.submit(answered(update_of(request(values=MISSING), identifier="B9")))
+    response = claim_response(answer.json)
+    assert (answer.status, response["outcome"]) == (200, "error")
+    assert "takes no updates" in response["error"][0]["code"]["text"]
+
+
+def test_P087_a_differential_update_of_2_0_1_gets_a_partial_answer(pas: Pas) -> None:
+    pas.submit(request(values=PERMANENT, items=[item(1), PUMP]), "2.0.1")
+    gone = item(2, code="62362", system=CPT, order=None, certification="3", modifierExtension=CANCELLED)
+    answer = pas.submit(request(values=PERMANENT, items=[gone], identifier="B9"), "2.0.1")
+    assert actions(answer) == {2: "C"}
+    assert claim_response(answer.json)["meta"]["tag"][0]["code"] == "SUBSETTED"
+    assert [line.action.value for line in pas.case_of(answer).summary.lines] == ["A1", "C"]
+
+
+def test_bad_input_116_an_update_of_an_unknown_request_is_not_found(pas: Pas) -> None:
+    pas.submit(request())
+    unknown = update_of(request(number=2), identifier="B9")
+    answer = pas.submit(unknown)
+    assert (answer.status, answer.json["issue"][0]["code"]) == (404, "not-found")
+
+
+def test_bad_input_116_an_update_of_another_senders_request_is_not_found(pas: Pas, database: Any) -> None:
+    pas.submit(request())
+    with pas.service.sql.database.engine.connect() as connection:
+        connection.exec_driver_sql("UPDATE pa_case SET sender = 'somebody-else'")
+    other, unknown = (
+        pas.submit(update_of(request(), identifier="B9")),
+        pas.submit(update_of(request(number=2), identifier="B10")),
+    )
+    assert (other.status, other.bytes) == (404, unknown.bytes)
+    del database
+
+
+def test_a_renewal_names_the_number_of_before(pas: Pas) -> None:
+    first = pas.submit(request())
+    number = pas.case_of(first).summary.lines[0].number
+    previous = {"url": f"{EXT}authorizationNumber", "valueString": number}
+    renewed = pas.submit(request(identifier="renewal", items=[item(extension=[previous])]))
+    assert actions(renewed) == {1: "A1"}  # not taken for a second request of the same
+    assert extension(claim_response(renewed.json)["item"][0], "authorizationNumber") == [previous]
+    assert [version.kind for version in pas.cases.versions(pas.case_of(renewed).id)] == ["renewal"]
+
+
+def test_a_case_that_is_reopened_by_an_update_has_a_new_clock(pas: Pas) -> None:
+    pas.submit(request())
+    pas.service.clock.at += 10 * 86_400
+    pas.token = pas.service.system_token()
+    changed = update_of(request(order=morphine("1.6")), identifier="B9")
+    changed["entry"][0]["resource"]["item"][0]["extension"].append(info("changed"))
+    case = pas.case_of(pas.submit(changed))
+    assert case.due is not None
+    assert (case.due - pas.service.clock.now()).days == 7
