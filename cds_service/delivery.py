@@ -19,19 +19,22 @@ from joserfc.jwk import ECKey
 
 from cds_service.adapters.backend_client_files import load_backend_clients
 from cds_service.adapters.breaker import Breaker
+from cds_service.adapters.bundle_signature import signature
 from cds_service.adapters.claim_response_http import HttpClaimResponseSender
 from cds_service.adapters.endpoint_files import load_endpoints
 from cds_service.adapters.guarded_http import GuardedHttp
 from cds_service.adapters.notification_http import HttpNotificationSender
+from cds_service.adapters.policy_files import load_configuration
 from cds_service.adapters.secret_files import load_or_make_token_key
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.outbox import SqlOutbox
-from cds_service.adapters.sql.outbox_desk import SqlOutboxDesk
+from cds_service.adapters.sql.outbox_desk import SqlOutboxDesk, kept_signature
 from cds_service.adapters.system import SystemClock, new_id
 from cds_service.adapters.token_purchase import TokenPurchase
 from cds_service.backend_clients import BackendClient
-from cds_service.delivery_ports import Settled
+from cds_service.delivery_ports import OutboxRow, Settled
 from cds_service.errors import ConfigurationError
+from cds_service.fhir.pas.provenance import provenance
 from cds_service.payer_endpoints import PayerEndpoint
 from cds_service.settings import Settings
 from cds_service.use_cases.deliver_outbox import (
@@ -148,6 +151,18 @@ class DeliveryWorker:
     def _close(self) -> None:
         self._http.close()
         self._database.close()
+
+
+def signed_provenance(settings: Settings, row: OutboxRow, bundle: bytes) -> bytes:
+    """A Provenance over the Bundle of a row, signed with the key at ``/jwks.json``; made once and then kept (D10)."""
+    key = load_or_make_token_key(settings.token_key_file)
+    payer = load_configuration(settings.config_dir).payer.label
+    database = Database(settings.database_url, pool_size=1, busy_seconds=_BUSY_SECONDS)
+    try:
+        jws, at = kept_signature(database, row, lambda: signature(bundle, key), SystemClock().now())
+    finally:
+        database.close()
+    return msgspec.json.encode(provenance(bundle, jws, at, payer))
 
 
 @contextmanager

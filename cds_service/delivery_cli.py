@@ -244,11 +244,13 @@ def list_rows(states: tuple[str, ...], everything: bool, destination: str, case_
 @outbox.command()
 @click.argument("ident", metavar="ID", type=click.IntRange(min=1))
 @click.option("--payload", is_flag=True, help="The message itself instead; it is about a patient.")
-def show(ident: int, payload: bool) -> None:
-    """Show one row with all its tries as JSON, or the bytes that are delivered."""
-    from cds_service.delivery import open_outbox
+@click.option("--provenance", is_flag=True, help="A signed FHIR Provenance over the message instead.")
+def show(ident: int, payload: bool, provenance: bool) -> None:
+    """Show one row with all its tries as JSON, or the bytes that are delivered, or a signature over them."""
+    from cds_service.delivery import open_outbox, signed_provenance
 
-    with open_outbox(from_env()) as (_, desk):
+    settings = from_env()
+    with open_outbox(settings) as (_, desk):
         found = desk.row(ident, _entry("show", f"outbox/{ident}", {"payload": payload}))
     if found is None:
         click.echo(f"there is no row {ident}", err=True)
@@ -256,6 +258,9 @@ def show(ident: int, payload: bool) -> None:
     row, content, attempts = found
     if payload:
         sys.stdout.buffer.write(content)
+        return
+    if provenance:
+        click.echo(msgspec.json.format(signed_provenance(settings, row, content), indent=2))
         return
     document = {**msgspec.to_builtins(row), "bytes": len(content), "tries": msgspec.to_builtins(attempts)}
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))

@@ -7,14 +7,18 @@ import os
 import shutil
 import signal
 import sqlite3
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from joserfc.jwk import ECKey
 
+from cds_service.adapters.bundle_signature import verifies
 from cds_service.adapters.sql import audit
 from cds_service.adapters.sql.database import Database
+from cds_service.adapters.token_purchase import public_keys
 from tests.support.deliveries import put_case, put_notices, put_subscription, response_bundle
 from tests.support.delivery_process import Deployment, ask, lines_of, until
 from tests.support.fault_server import closed_port
@@ -85,6 +89,30 @@ def test_D08_a_dead_letter_is_listed_shown_replayed_and_discarded(
     assert audit.verify(database).events >= 6
 
 
+def test_D10_a_signed_provenance_is_made_once_and_verifies(
+    deployment: Deployment, database: Database, tmp_path: Path
+) -> None:
+    """Anybody can check it with the published key; the same Bundle in another spelling verifies, another one not."""
+    now_case(database, "c1", [1])
+    shown = json.loads(deployment.run("outbox", "show", "1", "--provenance").stdout)
+    assert shown == json.loads(deployment.run("outbox", "show", "1", "--provenance").stdout)
+    assert shown["target"] == [{"reference": f"ClaimResponse/{ident_of(response_bundle('c1', 1))}"}]
+    detached = b64decode(shown["signature"][0]["data"]).decode()
+    assert detached.split(".")[1] == ""
+    private = ECKey.import_key((tmp_path / "token.key").read_text())
+    [published] = json.loads(public_keys(private))["keys"]
+    key = ECKey.import_key(published)
+    bundle = response_bundle("c1", 1)
+    assert verifies(bundle, detached, key)
+    assert verifies(json.dumps(json.loads(bundle), indent=3).encode(), detached, key)
+    assert not verifies(bundle.replace(b'"complete"', b'"partial"'), detached, key)
+    assert not verifies(bundle, detached, ECKey.generate_key("P-384"))
+
+
+def ident_of(bundle: bytes) -> str:
+    return json.loads(bundle)["entry"][0]["resource"]["id"]
+
+
 def test_notices_are_delivered_and_waiting_ones_counted(
     deployment: Deployment, database: Database, receiver: ReceiverServer, tmp_path: Path
 ) -> None:
@@ -126,8 +154,6 @@ def alive(pid: int) -> set[int]:
 
 
 def public_point() -> dict[str, str]:
-    from joserfc.jwk import ECKey  # noqa: PLC0415 - only here
-
     public = ECKey.generate_key("P-384").as_dict(private=False)
     return {"x": public["x"], "y": public["y"]}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from cds_service.adapters.sql import audit as audit_log
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.instants import instant, microseconds
-from cds_service.adapters.sql.prior_auth_tables import DELIVERY_ATTEMPT, OUTBOX, PA_VERSION
+from cds_service.adapters.sql.prior_auth_tables import DELIVERY_ATTEMPT, OUTBOX, PA_SIGNATURE, PA_VERSION
 from cds_service.delivery_ports import Attempt, OutboxRow
 from cds_service.domain.prior_auth import AuditEntry
 
@@ -95,6 +95,24 @@ class SqlOutboxDesk:
             return changed
 
         return self._database.session(work, durable=True)
+
+
+def kept_signature(database: Database, row: OutboxRow, sign: Callable[[], str], now: datetime) -> tuple[str, datetime]:
+    """The signature over the response of a version: the one that was made first, whoever asks (D10)."""
+    same = sa.and_(PA_SIGNATURE.c.case_id == row.case_id, PA_SIGNATURE.c.n == row.n)
+
+    def work(session: sa.Connection) -> tuple[str, datetime]:
+        values = {"case_id": row.case_id, "n": row.n, "at": microseconds(now), "jws": sign()}
+        session.execute(_SIGN, values)
+        found = session.execute(sa.select(PA_SIGNATURE).where(same)).one()
+        return found.jws, instant(found.at)
+
+    return database.session(work, durable=True)
+
+
+_SIGN = sa.text("""
+INSERT INTO pa_signature (case_id, n, at, jws) VALUES (:case_id, :n, :at, :jws) ON CONFLICT (case_id, n) DO NOTHING
+""")
 
 
 def _row(row: Mapping[Any, Any]) -> OutboxRow:

@@ -123,6 +123,15 @@ OUTBOX = Table(
     Index("ix_outbox_case_id", "case_id"),
 )
 
+PA_SIGNATURE = Table(
+    "pa_signature",
+    METADATA,
+    Column("case_id", String, primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("jws", Text, nullable=False),  # detached, over the response of the version
+)
+
 DELIVERY_ATTEMPT = Table(
     "delivery_attempt",
     METADATA,
