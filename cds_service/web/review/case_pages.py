@@ -22,7 +22,7 @@ from cds_service.review_ports import Proposal, ReviewReads
 from cds_service.use_cases.review_case import CaseView, ReviewCase
 from cds_service.use_cases.review_queue import asked_for
 from cds_service.use_cases.review_words import ACTION_WORDS
-from cds_service.web.review.decision_form import Filled, FormTrouble, read_decision
+from cds_service.web.review.decision_form import Filled, FormTrouble, plain_text, read_decision
 from cds_service.web.review.guard import Guard, session_of_request
 from cds_service.web.review.pages import Renderer
 from cds_service.web.review.sessions import Clock
@@ -231,7 +231,8 @@ def _propose(desk: Desk, case_id: str, decision: HumanDecision, person: Person) 
 
 def _kept() -> list[tuple[str, str]]:
     """The fields of the form that make the decision."""
-    return [(name, value) for name, value in request.form.items(multi=True) if name not in _NOT_KEPT]
+    held = request.form.items(multi=True)
+    return [(name, plain_text(value)) for name, value in held if name not in _NOT_KEPT and name.isprintable()]
 
 
 def _moved_on(desk: Desk, case_id: str, seen: int) -> Response:

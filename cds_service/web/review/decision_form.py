@@ -151,9 +151,14 @@ def _day(form: Mapping[str, str], field: str, troubles: list[FormTrouble]) -> da
 
 
 def _text(form: Mapping[str, str], field: str, troubles: list[FormTrouble]) -> str:
-    """What was typed, without control characters; too long is said, never cut."""
-    typed = form.get(field, "").strip().replace("\r\n", "\n")
+    """What was typed; too long is said, never cut."""
+    typed = plain_text(form.get(field, "").strip())
     if len(typed) > MAX_TEXT:
         troubles.append(FormTrouble(field, f"at most {MAX_TEXT} characters"))
         return ""
-    return "".join(letter for letter in typed if letter.isprintable() or letter == "\n")
+    return typed
+
+
+def plain_text(text: str) -> str:
+    """Without what is not seen: control characters, and marks that turn the direction of a line."""
+    return "".join(letter for letter in text.replace("\r\n", "\n") if letter.isprintable() or letter == "\n")

@@ -27,7 +27,7 @@ from cds_service.web.review.sessions import (
 )
 
 START: Final = "/review"
-_OURS = re.compile(r"/review(?:/[A-Za-z0-9._-]{1,64}){0,4}")
+_OURS = re.compile(r"/review(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}){0,4}")
 
 
 class Begun(Protocol):
