@@ -31,6 +31,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT))
 BENCH = PROJECT.parent / "shared" / "bench"
 PAYLOAD = BENCH / "order_sign_20kb.json"
 BIN = Path(sys.executable).parent
@@ -486,11 +487,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3, help="length of one measured run (default 3)")
     parser.add_argument("--threads", type=int, default=4, help="threads of each worker (default 4)")
     parser.add_argument("--only", nargs="*", help="variants whose name holds one of these words")
-    parser.add_argument("--part", choices=["hook", "evaluate", "pull", "all"], default="all")
+    parser.add_argument("--part", choices=["hook", "evaluate", "pull", "dtr", "all"], default="all")
     options = parser.parse_args()
     if not PAYLOAD.is_file():
         sys.exit(f"bench: needs the reference request {PAYLOAD.name} in ../shared/bench beside the project")
-    if not shutil.which("wrk") and options.part in {"hook", "all"}:
+    if not shutil.which("wrk") and options.part in {"hook", "dtr", "all"}:
         sys.exit("bench: needs wrk (Debian: apt-get install wrk)")
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
@@ -502,9 +503,15 @@ def main() -> None:
                 evaluate_rate(directory, 5_000)
             if options.part in {"pull", "all"}:
                 pull_path(directory, 20)
+            if options.part in {"dtr", "all"}:
+                from scripts.bench_documentation import documentation_table  # noqa: PLC0415 - it builds on this one
+
+                documentation_table(directory, options.seconds, options.threads)
         except WrongAnswer as wrong:
             sys.exit(f"bench: no figure, {wrong}")
 
 
 if __name__ == "__main__":
-    main()
+    from scripts.bench import main as run  # one module, whoever imports it: its errors are caught by their class
+
+    run()

@@ -20,7 +20,7 @@ from cds_service.domain.vocabulary import ICD10CM, Vocabulary, icd_text
 from cds_service.fhir import form_urls as urls
 from cds_service.fhir.answers import ADAPTIVE_SUFFIX
 from cds_service.fhir.systems import OUR_BASE
-from cds_service.policy.form import Condition, Form, Item, walk
+from cds_service.policy.form import Condition, Form, Item, has_escape, walk
 from cds_service.policy.model import Guideline
 
 Resource = dict[str, Any]
@@ -202,7 +202,12 @@ def _limits(writing: Writing) -> list[Resource]:
     return found
 
 
-def _item(writing: Writing, item: Item, *, conditions: bool) -> Resource:
+def _item(writing: Writing, item: Item, *, conditions: bool, freed: bool = False) -> Resource:
+    """One item; ``freed``: it may stay open, because a question beside it, or beside its group, says that it cannot be.
+
+    A form without conditions cannot tell when that was said, so what has such a question is not required there.
+    """
+    freed = freed or (not conditions and has_escape(item))
     written: Resource = {"linkId": item.name, "text": item.text, "type": _TYPES.get(item.kind, item.kind)}
     extensions = _item_extensions(writing, item)
     if extensions:
@@ -211,7 +216,7 @@ def _item(writing: Writing, item: Item, *, conditions: bool) -> Resource:
         written["enableWhen"] = [_condition(writing, condition) for condition in item.conditions]
         if len(item.conditions) > 1:
             written["enableBehavior"] = "all" if item.together else "any"
-    if item.required and (conditions or not _has_escape(item)):
+    if item.required and not freed:
         written["required"] = True
     if item.repeats:
         written["repeats"] = True
@@ -219,17 +224,12 @@ def _item(writing: Writing, item: Item, *, conditions: bool) -> Resource:
         written["answerOption"] = [
             {"valueCoding": coding(writing.guideline, one.code, one.text)} for one in item.options
         ]
-    inside = [_item(writing, each, conditions=conditions) for each in item.items]
+    inside = [_item(writing, each, conditions=conditions, freed=freed) for each in item.items]
     if item.help or (item.cite and item.kind not in {"group", "display"} and not _is_part(item)):
         inside.insert(0, _help(writing, item))
     if inside:
         written["item"] = inside
     return written
-
-
-def _has_escape(item: Item) -> bool:
-    """Beside it stands a question that says that this one cannot be answered; conditions would tell the two apart."""
-    return any(condition.operator == "exists" for condition in item.conditions)
 
 
 def _is_part(item: Item) -> bool:

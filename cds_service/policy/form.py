@@ -170,9 +170,10 @@ def _details(guideline: Guideline) -> Item | None:
 
 
 def _items(guideline: Guideline, fact: Fact) -> list[Item]:
-    """The item of a fact; for a required number or date also the item that says that it cannot be determined."""
+    """The item of a fact; for what has no choices and must be answered, also one that says that it cannot be."""
     item = _item(guideline, fact)
-    if not item.required or fact.options or fact.kind == "group":
+    must = item.required or (not fact.advisory and any(part.required for part in item.items))
+    if not must or fact.options:
         return [item]
     if len(item.conditions) > 1 and not item.together:
         return [msgspec.structs.replace(item, required=False)]
@@ -187,7 +188,13 @@ def _items(guideline: Guideline, fact: Fact) -> list[Item]:
         extra=True,
     )
     answered = Condition(escape.name, "exists", value=False)
-    return [msgspec.structs.replace(item, conditions=(*item.conditions, answered), together=True), escape]
+    asked = msgspec.structs.replace(item, conditions=(*item.conditions, answered), together=True)
+    return [escape, asked] if item.items else [asked, escape]
+
+
+def has_escape(item: Item) -> bool:
+    """Whether a question beside this one says that it cannot be answered."""
+    return any(condition.operator == "exists" for condition in item.conditions)
 
 
 def _item(guideline: Guideline, fact: Fact) -> Item:

@@ -17,7 +17,7 @@ from sandbox_ehr.cds_client import Answer
 from sandbox_ehr.fhir_json import dumps
 from sandbox_ehr.ordering import Ordering
 from sandbox_ehr.patients import samples
-from tests.support.dtr_calls import Dtr, answers, app_context, items, of_type, open_questions, packages
+from tests.support.dtr_calls import Dtr, answers, app_context, form_links, items, of_type, open_questions, packages
 from tests.support.e2e_service import Service, running
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -99,8 +99,7 @@ def form_of(ident: str, service: Service, ordering: tuple[Ordering, Wire]) -> As
     assert answer.status == (400 if ident == "other-payer" else 200), answer.bytes
     if answer.status == 400:  # another payer's member: CRD 2.2 asks for this status
         return None
-    links = [link for card in answer.cards for link in card.get("links", ()) if link["type"] == "smart"]
-    if not links:
+    if not form_links(answer):
         return None
     context = app_context(answer)
     coverage = next(one for one in SAMPLES[ident].resources if one["resourceType"] == "Coverage")
@@ -142,7 +141,7 @@ def test_PS15_a_fact_that_the_chart_settles_is_never_open(
     """What is open at first is what the determination misses, or the rationale that it asks for; nothing else."""
     asked = form_of(ident, service, ordering)
     if asked is None:
-        assert '"smart"' not in ordering[1].last.bytes.decode()
+        assert '"questionnaire"' not in ordering[1].last.bytes.decode()
         return
     open_now = set(open_questions(asked.questionnaire, answers(asked.draft)))
     assert open_now <= asked.missing | {"clinical_rationale_reason"}

@@ -158,6 +158,22 @@ def test_PS30_a_number_that_nobody_knows_can_be_left_open_by_saying_so(dtr: Dtr)
     assert through(dtr, start(dtr), replies)[-1]["status"] == "completed"
 
 
+def test_PS30_an_amount_that_the_order_leaves_open_is_asked_for_or_said_to_be_unknown(dtr: Dtr) -> None:
+    unknown = sample.order(contained=[{**sample.medication(), "ingredient": [
+        {"itemCodeableConcept": {"coding": [{"system": sample.RXNORM, "code": "7052"}]}}]}])  # fmt: skip
+    context = dtr.context(unknown, held=sample.chart({}))["context"]
+    found = packages(dtr.package(context=context, questionnaire=ADAPTIVE))
+    (bundle,) = [one for one in found if of_type(one, "Questionnaire")[0]["url"].endswith("-adaptive")]
+    first = ask(dtr, of_type(bundle, "QuestionnaireResponse")[0]).json
+    assert "concentration_value" in questions(first)
+    replies = {name: REPLIES[name] for name in questions(first) if name in REPLIES}
+    refused = ask(dtr, answer_items(first, replies))
+    assert refused.status == 400
+    assert any("concentration_value" in one["expression"][0] for one in refused.json["issue"])
+    escapes = [name for name in questions(first) if name.endswith("_cannot_determine")]
+    assert ask(dtr, answer_items(first, replies | dict.fromkeys(escapes, "cannot_determine"))).status == 200
+
+
 @pytest.mark.parametrize(
     ("name", "value", "code"),
     [

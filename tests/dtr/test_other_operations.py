@@ -9,7 +9,7 @@ import pytest
 
 from tests.dtr.conftest import Dtr
 from tests.support import e2e_patient as sample
-from tests.support.dtr_calls import CANONICAL, VERSIONS, app_context
+from tests.support.dtr_calls import CANONICAL, VERSIONS, app_context, form_links
 from tests.support.e2e_service import running
 
 OUTCOME = {
@@ -157,9 +157,12 @@ def test_AP03_several_orders_have_one_link_that_names_them_all(dtr: Dtr) -> None
     assert context["order"] in context["orders"]
 
 
-def test_AP03_nothing_to_fill_in_no_link(dtr: Dtr) -> None:
+def test_AP03_nothing_to_fill_in_no_form(dtr: Dtr) -> None:
+    """The request can be sent: the link says that, and names no questionnaire."""
     answer = dtr.signed(held=sample.chart())
-    assert not [link for card in answer.cards for link in card["links"] if link["type"] == "smart"]
+    assert form_links(answer) == []
+    (link,) = [link for card in answer.cards for link in card["links"] if link["type"] == "smart"]
+    assert json.loads(link["appContext"])["action"] == "prior-authorization"
 
 
 @pytest.mark.parametrize(

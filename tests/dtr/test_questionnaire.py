@@ -103,7 +103,8 @@ def test_PS18_questions_hang_on_the_answers_that_need_them() -> None:
     assert _conditions(form["intraspinal_trial_done"]) == trial
     assert _conditions(form["section-II.1"]) == trial
     for name, detail in (
-        ("route_confirmed", "route"), ("daily_dose", "daily_dose"), ("concentration", "concentration"),
+        ("route_confirmed", "route"), ("daily_dose_cannot_determine", "daily_dose"),
+        ("concentration_cannot_determine", "concentration"),
         ("compounded", "compounded"), ("preservative_free_confirmed", "preservative_free"),
         ("predominantly_neuropathic", "neuropathic"), ("pain_related_to_spasticity", "spasticity"),
     ):  # fmt: skip
@@ -145,8 +146,10 @@ def test_PS18_required_is_what_decides_and_it_always_offers_a_way_out(version: s
         if not item.get("required") or name in {"request_type", "clinical_rationale_reason"}:
             continue
         codes = {one["valueCoding"]["code"] for one in item.get("answerOption", ())}
-        within = name.startswith(("daily_dose_", "concentration_"))
-        assert "cannot_determine" in codes or f"{name}_cannot_determine" in form or within, name
+        group = name.rpartition("_")[0]  # an amount is said to be unknown as a whole
+        assert "cannot_determine" in codes or {f"{name}_cannot_determine", f"{group}_cannot_determine"} & set(form), (
+            name
+        )
     assert not form["pain_origin"].get("required")  # for the record alone
     assert form["noninvasive_trial_weeks"]["required"]
 

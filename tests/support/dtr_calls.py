@@ -55,8 +55,13 @@ class Dtr:
 
 def app_context(answer: Answer) -> dict[str, Any]:
     """The appContext of the SMART link of an order-sign answer."""
+    return json.loads(form_links(answer)[0]["appContext"])
+
+
+def form_links(answer: Answer) -> list[dict[str, Any]]:
+    """The SMART links that lead to a form."""
     links = [link for card in answer.cards for link in card.get("links", ()) if link["type"] == "smart"]
-    return json.loads(links[0]["appContext"])
+    return [link for link in links if "questionnaire" in json.loads(link["appContext"])]
 
 
 def request(

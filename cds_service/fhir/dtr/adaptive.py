@@ -109,21 +109,22 @@ def read_given(response: Resource, form: Form, asked: frozenset[str], answers_sy
     for name, value in answers_in(response):
         if name in asked:
             given.setdefault(name, []).append(value)
-    issues += [
-        ("required", "this question needs an answer", _where(name))
-        for name in (each.name for each in walk(form.items) if each.name in asked)
-        if _unanswered(items[name], given)
-    ]
+    issues += [("required", "this question needs an answer", _where(name)) for name in _unanswered(form, asked, given)]
     if issues:
         raise AnswersNotUsable(tuple(dict.fromkeys(issues)))
     return given
 
 
-def _unanswered(item: Item, given: Mapping[str, list[Value]]) -> bool:
-    if not item.required or item.name in given:
-        return False
-    escapes = [condition.item for condition in item.conditions if condition.operator == "exists"]
-    return not any(escape in given for escape in escapes)
+def _unanswered(form: Form, asked: frozenset[str], given: Mapping[str, list[Value]]) -> Iterator[str]:
+    """Questions that were asked, must be answered and are not; neither they nor their group were said to be unknown."""
+    for group in form.items:
+        for item in group.items:
+            escapes = [condition.item for condition in item.conditions if condition.operator == "exists"]
+            if any(escape in given for escape in escapes):
+                continue
+            for each in (item, *item.items):
+                if each.required and each.name in asked and each.name not in given:
+                    yield each.name
 
 
 def _where(name: str) -> str:

@@ -225,6 +225,5 @@ def _can_be_asked(fact: Fact, stand: Stand) -> bool:
 
 
 def _with_escapes(guideline: Guideline, names: set[str]) -> set[str]:
-    """Beside a number that nobody may know stands the question that says so."""
-    numbers = {name for name in names if not guideline.facts[name].options and guideline.facts[name].kind != "group"}
-    return names | {f"{name}_{UNKNOWN}" for name in numbers}
+    """Beside what has no choices stands the question that says that it cannot be determined."""
+    return names | {f"{name}_{UNKNOWN}" for name in names if not guideline.facts[name].options}
