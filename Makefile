@@ -16,7 +16,7 @@ KILLS ?= 500
 DATABASE ?= sqlite
 SEED ?= 1
 
-.PHONY: help install run test check bench kill-test lock clean
+.PHONY: help install run test check bench bench-pas kill-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -41,6 +41,9 @@ check: $(VENV)/.installed-dev ## Check format, lint, types, import rules, genera
 
 bench: $(VENV)/.installed-dev ## Measure speed against the floor; prints a table
 	@exec $(BIN)/python scripts/bench.py
+
+bench-pas: $(VENV)/.installed-dev ## Measure prior authorization on PostgreSQL: answers and deliveries per second
+	@exec $(BIN)/python scripts/bench_prior_auth.py
 
 kill-test: $(VENV)/.installed-dev ## Kill service and workers while requests come in (KILLS=500 DATABASE=sqlite SEED=1)
 	@exec $(BIN)/python scripts/kill_test.py --kills $(KILLS) --database $(DATABASE) --seed $(SEED)

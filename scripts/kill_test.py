@@ -240,13 +240,13 @@ class Clients:
     refused: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)  # identifiers that were answered in two ways
     retries: int = 0
+    _token: tuple[str, float] = ("", 0.0)
 
     def start(self) -> None:
         """In threads, until ``finish``."""
         self._guard = threading.Lock()
         self._stop = threading.Event()
         self._numbers = iter(range(1, 1_000_000))
-        self._token = ("", 0.0)
         self._threads = [threading.Thread(target=self._work, args=(seed,)) for seed in range(CLIENTS)]
         for thread in self._threads:
             thread.start()
@@ -297,7 +297,7 @@ class Clients:
 
     def _submit(self, body: bytes) -> tuple[int, bytes]:
         try:
-            headers = {"Content-Type": "application/fhir+json", "Authorization": f"Bearer {self._bearer()}"}
+            headers = {"Content-Type": "application/fhir+json", "Authorization": f"Bearer {self.bearer()}"}
             status, answer = self.rig.call("POST", "/pas/2.2/Claim/$submit", body, headers)
         except OSError:
             return 0, b""
@@ -305,7 +305,8 @@ class Clients:
             self._token = ("", 0.0)
         return status, answer
 
-    def _bearer(self) -> str:
+    def bearer(self) -> str:
+        """A token; raises OSError where none is given now."""
         token, until_when = self._token
         if token and time.monotonic() < until_when:
             return token

@@ -56,7 +56,7 @@ def put_case(
         if versions[0] == 1:
             session.execute(sa.insert(PA_CASE), _case(case_id, at, due))
         for n in versions:
-            session.execute(sa.insert(PA_VERSION), _version(case_id, n, at))
+            session.execute(sa.insert(PA_VERSION), version_row(case_id, n, at))
             entries = [OutboxEntry("payer", each, n, n, f"{case_id}.{n}:{each}") for each in destinations]
             enqueue(session, case_id, entries, at)
 
@@ -110,7 +110,7 @@ def _case(case_id: str, at: datetime, due: timedelta | None) -> dict[str, object
     }
 
 
-def _version(case_id: str, n: int, at: datetime) -> dict[str, object]:
+def version_row(case_id: str, n: int, at: datetime) -> dict[str, object]:
     return {
         "case_id": case_id,
         "n": n,
