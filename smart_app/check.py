@@ -10,10 +10,12 @@ from cds_service.errors import ConfigurationError
 from smart_app.app import World
 from smart_app.errors import Trouble
 from smart_app.keys import AppKeys
-from smart_app.outbound import Outbound, OutboundFailure, egress_to_payer, json_object
-from smart_app.registry import EhrProfile, PayerProfile, base_of
+from smart_app.outbound import Outbound
+from smart_app.payer_client import PayerClient, PayerTrouble
+from smart_app.registry import EhrProfile, PayerProfile
 from smart_app.registry_files import load_registry
 from smart_app.settings import Settings, refuse_plain_http
+from smart_app.smart.assertion import client_assertion
 from smart_app.smart.discovery import Discovery, missing_features
 
 
@@ -47,10 +49,23 @@ def _findings(settings: Settings, world: World) -> Iterator[Finding]:
     if not registry.payers:
         yield Finding("payers", fine=False, said=f"none is registered in {settings.config_dir / 'payers'}")
     outbound = Outbound(world.http, world.monotonic)
+    payers = PayerClient(outbound, lambda payer, endpoint: _assertion(keys, settings, world, payer, endpoint))
     for ehr in registry.ehrs.values():
         yield _ehr(ehr, Discovery(outbound))
     for payer in registry.payers.values():
-        yield _payer(payer, outbound)
+        yield _payer(payer, payers)
+
+
+def _assertion(keys: AppKeys, settings: Settings, world: World, payer: PayerProfile, endpoint: str) -> str:
+    return client_assertion(
+        keys.signing,
+        client_id=payer.client_id,
+        audience=endpoint,
+        algorithm=payer.signing_alg or "ES384",
+        now=world.now(),
+        new_secret=world.new_secret,
+        jwks_url=settings.jwks_url,
+    )
 
 
 def _tried(what: str, work: Callable[[], object], said: str) -> Finding:
@@ -77,23 +92,30 @@ def _ehr(ehr: EhrProfile, discovery: Discovery) -> Finding:
     )
 
 
-def _payer(payer: PayerProfile, outbound: Outbound) -> Finding:
+def _payer(payer: PayerProfile, client: PayerClient) -> Finding:
+    """Whether it lets the app in (with a token, unless it is open) and says what it can do."""
     what = f"payer {payer.id}"
     if not payer.enabled:
         return Finding(what, fine=True, said="not enabled")
-    url = f"{base_of(payer.dtr_base)}/metadata"
     try:
-        answer = outbound.send(
-            "GET", url, egress_to_payer(payer), payer.call_seconds, {"Accept": "application/fhir+json"}
-        )
-    except OutboundFailure as failure:
-        return Finding(what, fine=False, said=f"its DTR base does not answer: {failure.reason.replace('_', ' ')}")
-    statement = json_object(answer.body) if answer.status == 200 else None
-    if statement is None or statement.get("resourceType") != "CapabilityStatement":
-        return Finding(
-            what, fine=False, said=f"metadata of its DTR base: status {answer.status}, no CapabilityStatement"
-        )
-    return Finding(what, fine=True, said=f"answers; DTR {payer.dtr_version}{', PAS' if payer.pas_base else ''}")
+        statement = client.call(payer, payer.dtr_base, payer.scopes, "GET", "metadata", None)
+    except PayerTrouble as trouble:
+        return Finding(what, fine=False, said=_TROUBLES.get(trouble.kind, trouble.kind))
+    if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
+        return Finding(what, fine=False, said="metadata of its DTR base is no CapabilityStatement")
+    let_in = "open" if payer.open_api else "gives a token"
+    return Finding(
+        what, fine=True, said=f"answers, {let_in}; DTR {payer.dtr_version}{', PAS' if payer.pas_base else ''}"
+    )
+
+
+_TROUBLES = {
+    "away": "its DTR base or token endpoint does not answer",
+    "busy": "it asks to come again later",
+    "refused": "it does not let the app in: is the client registered there, with our key set?",
+    "declined": "it does not answer metadata of its DTR base",
+    "unreadable": "it answers with something that is no FHIR",
+}
 
 
 def table(findings: Iterable[Finding]) -> str:

@@ -162,7 +162,10 @@ def _text(_name: str, text: str) -> str:
 
 
 def _url(_name: str, text: str) -> str:
-    return text.rstrip("/")
+    """As browsers write an origin: small letters, without the scheme's own port."""
+    plain = text.rstrip("/").lower()
+    own = ":443" if plain.startswith("https://") else ":80"
+    return plain.removesuffix(own)
 
 
 def _path(_name: str, text: str) -> Path:

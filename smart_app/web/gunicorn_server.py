@@ -8,7 +8,8 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
@@ -17,6 +18,9 @@ from gunicorn.glogging import Logger
 from cds_service.errors import ConfigurationError
 from smart_app.settings import Settings
 from smart_app.web.log_lines import capture_logging
+
+if TYPE_CHECKING:
+    from smart_app.app import Parts
 
 HOUSEKEEPING_SECONDS = 60
 DRAIN_SECONDS = 20
@@ -78,11 +82,14 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
 
 def keep_house(app: Flask, pause: Callable[[float], object] | None = None) -> None:
-    """End launches that nobody uses any more, again and again; ``pause`` ends it by giving something true."""
+    """End launches that nobody uses and forget what is over, again and again; ``pause`` ends it by something true."""
     wait = pause or threading.Event().wait
+    made: Parts = app.extensions["smart_app"]
     while not wait(HOUSEKEEPING_SECONDS):
         try:
-            app.extensions["smart_app"].launches.end_idle()
+            made.launches.end_idle()
+            now = made.world.now()
+            made.store.purge(now, now - timedelta(days=made.settings.keep_days))
         except Exception:
             log.exception("housekeeping failed; it is tried again")
 

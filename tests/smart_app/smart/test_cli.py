@@ -95,15 +95,18 @@ def test_check_asks_everybody_and_says_what_is_wrong(run, app_keys, tmp_path):
     with SmartEhr(app_keys.signing.public_set) as ehr:
         statement = {"resourceType": "CapabilityStatement"}
         ehr.answers["GET /dtr/metadata"] = plain(statement)
+        ehr.answers["GET /dtr/.well-known/smart-configuration"] = plain({"token_endpoint": f"{ehr.url}/dtr/token"})
+        ehr.answers["POST /dtr/token"] = plain({"access_token": "t", "token_type": "bearer", "expires_in": 300})
         run("init", "--ehr-iss", ehr.iss, "--ehr-client-id", "c", "--payer-dtr-base", f"{ehr.url}/dtr", *LOCAL)
         text = run("check")
         assert re.search(r"EHR ehr +ok +answers; signing with ES384, scopes v2", text)
-        assert re.search(r"payer payer +ok +answers; DTR 2.0.1", text)
+        assert re.search(r"payer payer +ok +answers, gives a token; DTR 2.0.1", text)
+        assert ehr.to("/dtr/metadata")[0].headers["Authorization"] == "Bearer t"
         ehr.discovery["code_challenge_methods_supported"] = []
-        ehr.answers["GET /dtr/metadata"] = plain({}, 404)
+        ehr.answers["POST /dtr/token"] = plain({"error": "invalid_client"}, 401)
         text = run("check", code=1)
         assert re.search(r"EHR ehr +WRONG +it lacks .*PKCE", text)
-        assert re.search(r"payer payer +WRONG +.*404", text)
+        assert re.search(r"payer payer +WRONG +it does not let the app in", text)
     text = run("check", code=1)
     assert re.search(r"EHR ehr +WRONG +discovery connect failed", text)
 

@@ -12,9 +12,11 @@ from flask import g
 
 from smart_app.database import LAUNCH
 from smart_app.errors import FormChanged, Relaunch, Trouble
-from smart_app.store import digest
+from smart_app.store import AppStore, digest
+from smart_app.web.gunicorn_server import keep_house
 from smart_app.web.security import launch_required
 from tests.support.smart_ehr import plain
+from tests.support.smart_visit import PUBLIC
 
 
 @pytest.fixture
@@ -274,6 +276,41 @@ def test_SM45_launches_that_nobody_comes_back_to_are_ended_too(app, ehr):
     assert len(ehr.revoked) == 1
     assert app.parts.store.launch(left).end_reason == "idle"
     assert app.parts.store.launch(used).ended is None
+
+
+def test_SM45_the_housekeeper_ends_and_forgets_by_itself_and_outlives_trouble(app, ehr, caplog, monkeypatch):
+    launch_id = app.browser().open(ehr)
+    app.clock.forward(minutes=16)
+    turns = iter((False, False, True))
+    keep_house(app.flask, lambda _seconds: next(turns))
+    assert app.parts.store.launch(launch_id).end_reason == "idle"
+    app.clock.forward(days=31)
+    fails = iter((True, False))
+    purge = AppStore.purge
+
+    def purge_later(store: AppStore, *when: object) -> object:
+        if next(fails):
+            raise sa.exc.OperationalError("x", {}, ValueError())
+        return purge(store, *when)
+
+    monkeypatch.setattr(AppStore, "purge", purge_later)
+    turns = iter((False, False, True))
+    keep_house(app.flask, lambda _seconds: next(turns))
+    assert "housekeeping failed" in caplog.text
+    assert app.parts.store.launch(launch_id) is None
+
+
+def test_an_open_launch_survives_a_restart(app, ehr):
+    browser = app.browser()
+    launch_id = browser.open(ehr)
+    app.parts.store.keep_form(launch_id, "answers", b"draft", 0)
+    again = app.another_process()
+    name = f"__Host-smart-launch-{launch_id}"
+    cookie = {"Cookie": f"{name}={browser.cookie(launch_id)}"}
+    page = again.test_client(use_cookies=False).get(f"/l/{launch_id}/about", base_url=PUBLIC, headers=cookie)
+    assert "Ada Canaryname" in page.text
+    assert again.extensions["smart_app"].store.form(launch_id, "answers").blob == b"draft"
+    again.extensions["smart_app"].store.close()
 
 
 def test_forms_are_kept_over_the_newest_version_only(app, ehr):

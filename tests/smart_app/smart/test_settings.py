@@ -27,6 +27,8 @@ def test_nothing_set_gives_safe_defaults():
     assert settings.redirect_uri == "http://127.0.0.1:8090/callback"
     assert from_env({"SMART_APP_PORT": "9000"}).public_url == "http://127.0.0.1:9000"
     assert from_env({"SMART_APP_PORT": ""}).port == 8090
+    # as browsers write it in Origin
+    assert from_env({"SMART_APP_PUBLIC_URL": "HTTPS://App.Example.org:443/"}).public_url == "https://app.example.org"
 
 
 @pytest.mark.parametrize(
