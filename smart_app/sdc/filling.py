@@ -131,8 +131,6 @@ def answer(form: Form, filling: Filling, key: str, values: Sequence[Fragment], a
 
 
 def _answered(state: AnswerState, wanted: tuple[Fragment, ...], author: Author) -> AnswerState:
-    if state.before and same_values(wanted, tuple(one.value for one in state.before)):
-        return AnswerState(state.before, touched=True, asked=state.asked)
     prefilled = state.before or tuple(one for one in state.answers if one.origin.is_auto)
     lost = [one for one in prefilled if not _among(one.value, wanted)]
     answers = tuple(_one(value, state, lost=bool(lost), author=author) for value in wanted)

@@ -92,7 +92,7 @@ def _html(raw: Mapping[str, Any], member: str) -> str:
 
 def _links(marks: Marks) -> tuple[Link, ...]:
     """Help pages: a bare address in 2.0.1's extension, an address with a label in 2.2's."""
-    plain = [Link(url, url) for url in marks.texts("questionnaire-supportLink")]
+    plain = [Link(url, url) for url in marks.texts("questionnaire-supportLink", "questionnaire-supportHyperlink")]
     labelled_links = [
         Link(url, inner.text("label", "title", "text") or url)
         for inner in marks.parts("questionnaire-supportHyperlink")
@@ -146,7 +146,7 @@ def read_bounds(raw: Mapping[str, Any], marks: Marks, where: str) -> Bounds:
     )
 
 
-# `maxSize` is in megabytes by its definition; forms exist that write octets, and nobody means a terabyte.
+# `maxSize` counts octets in its present definition and megabytes in older forms; nobody means a file of 10 kB at most.
 _MEGA = Decimal(1_000_000)
 _BYTES_FROM = Decimal(10_000)
 

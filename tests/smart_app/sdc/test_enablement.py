@@ -38,6 +38,7 @@ CONDITIONS: list[tuple[str, list[dict[str, Any]], str, dict[str, Any], bool]] = 
     ("integer", [{"valueInteger": 10}], "<=", {"answerDecimal": Decimal(10)}, True),
     ("date", [{"valueDate": "2026-01-02"}], "<", {"answerDate": "2026-01-03"}, True),
     ("date", [{"valueDate": "2026-01"}], "<", {"answerDate": "2026-01-03"}, False),  # its precision does not tell
+    ("date", [{"valueDate": "2026-01"}], ">", {"answerDate": "2026-01-03"}, False),
     ("date", [{"valueDate": "2025"}], "<", {"answerDate": "2026-01-03"}, True),
     (
         "dateTime",

@@ -93,6 +93,14 @@ def test_AP15_an_override_keeps_both_with_the_evidence() -> None:
     assert filling.state("a").before == (EHR,)
 
 
+def test_AP15_the_machine_never_touches_what_a_person_said_nor_what_a_person_cleared() -> None:
+    one = form(item("a"), item("b"))
+    filling = answer(one, prefill(start(one), "a", [EHR]), "a", [], DOCTOR)
+    filling = answer(one, filling, "b", [B], DOCTOR)
+    for key in ("a", "b"):
+        assert prefill(filling, key, [Answer(C, Origin.AUTO_CLIENT)]) == filling
+
+
 def test_AP15_each_person_is_named_for_their_own_answer() -> None:
     one = form(item("a"), item("b"))
     filling = answer(one, start(one), "a", [A], NURSE)
