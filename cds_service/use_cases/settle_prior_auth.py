@@ -50,7 +50,10 @@ class SettlePriorAuth:
         self._cases = parts.cases
 
     def draft(self, decision: HumanDecision) -> bytes:
-        """The response Bundle as it would be sent; writes nothing. Refuses what ``settle`` refuses."""
+        """The response Bundle as it would be sent; writes nothing.
+
+        Refuses what ``settle`` refuses, but for who signs: whoever may propose a decision may look at it.
+        """
         writing = self._writing(decision, self._parts.clock.now())
         return response_of(writing, self._parts.new_id(), self._parts.new_id())
 
@@ -63,6 +66,7 @@ class SettlePriorAuth:
             RuleBroken: what decisions 6 forbids; ``expression`` names the line, e.g. ``items[0].reason``.
             NotAllowed: this person may not sign it alone.
         """
+        self._check_signers(decision)
         writing = self._writing(decision, self._parts.clock.now())
         base = self._parts.base(writing.case.summary.version)
         change = change_of(writing, self._parts.new_id, self._parts.destinations, base)
@@ -78,7 +82,6 @@ class SettlePriorAuth:
             raise Conflict(f"the case is {case.state.value}: nothing is to be decided")
         if case.version != decision.version_seen:
             raise Conflict("the case has changed meanwhile: look at it again")
-        self._check_signers(decision)
         lines = self._decided(case, decision, now)
         newest, request = self._request(case)
         state = state_of(lines)

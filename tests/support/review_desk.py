@@ -12,6 +12,7 @@ import msgspec
 from flask import Flask, request
 from werkzeug.test import Client, TestResponse
 
+from cds_service.adapters.policy_files import Configuration
 from cds_service.adapters.sql.cases import SqlCaseStore
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.migrate import migrate
@@ -20,8 +21,10 @@ from cds_service.adapters.sql.subscriptions import SqlSubscriptions
 from cds_service.adapters.system import new_id
 from cds_service.app import load_rules
 from cds_service.backend_clients import BackendCaller, BackendClient
+from cds_service.domain.payer import ReviewRules
 from cds_service.domain.prior_auth import Case, HumanDecision, LineDecision, Reviewer
 from cds_service.settings import Settings
+from cds_service.use_cases.decide import Rules
 from cds_service.use_cases.prior_auth_parts import PriorAuthParts
 from cds_service.use_cases.settle_prior_auth import SettlePriorAuth
 from cds_service.use_cases.submit_prior_auth import SubmitPriorAuth
@@ -101,7 +104,7 @@ class Desk:
     def _parts(self, **review: Any) -> PriorAuthParts:
         configuration = _with_review(**review)
         return PriorAuthParts(
-            rules=load_rules(configuration, self.settings),
+            rules=_rules(configuration, self.settings.public_url),
             pas=configuration.prior_auth,
             cases=self.cases,
             on_file=lambda _member: (),
@@ -117,7 +120,17 @@ class Desk:
         self.database.close()
 
 
-def _with_review(**review: Any) -> Any:
+_prepared: dict[ReviewRules, Rules] = {}  # preparing the rules takes longer than a request
+
+
+def _rules(configuration: Configuration, public_url: str) -> Rules:
+    review = configuration.payer.review
+    if review not in _prepared:
+        _prepared[review] = load_rules(configuration, Settings(public_url=public_url))
+    return _prepared[review]
+
+
+def _with_review(**review: Any) -> Configuration:
     configuration = shipped()
     rules = msgspec.structs.replace(configuration.payer.review, **review)
     return msgspec.structs.replace(configuration, payer=msgspec.structs.replace(configuration.payer, review=rules))

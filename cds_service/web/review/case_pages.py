@@ -258,7 +258,7 @@ def _response_page(desk: Desk, case_id: str) -> Response:
 def _letter_page(desk: Desk, case_id: str) -> Response:
     person = session_of_request().person
     view = desk.cases.view(case_id)
-    if view.case.state.value == "pended" and not view.case.summary.wanted:
+    if view.case.state.value == "pended" and not view.version.human:
         raise NotFound("there is no letter before a decision")
     desk.cases.note(person, "read_letter", case_id, view.case.version)
     lines = [_letter_line(line, view) for line in view.case.summary.lines]
