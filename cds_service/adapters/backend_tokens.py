@@ -22,6 +22,7 @@ from cds_service.ports import Clock, NewId
 LIFE_SECONDS = 300  # of our tokens, and the longest of an assertion
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - an address
 _SIGNED_WITH = "ES384"
+_MOST_KNOWN = 1_000  # a signature takes a millisecond and more to verify, and a token serves many calls
 
 
 class UsedAssertions(Protocol):
@@ -80,6 +81,7 @@ class BackendTokens:
         self._clock = clock
         self._new_id = new_id
         self._public_url = public_url
+        self._known: dict[bytes, _Access] = {}  # tokens whose signature was verified; their time is looked at each call
         self._assertions = TokenReader(
             (name for client in clients.values() for name in client.algorithms), keys, _Assertion
         )
@@ -127,6 +129,17 @@ class BackendTokens:
         return BackendCaller(client, scopes)
 
     def _opened(self, token: bytes) -> _Access:
+        claims = self._known.get(token)
+        if claims is None:
+            claims = self._verified(token)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[token] = claims
+        if claims.exp <= self._clock.now().timestamp():
+            raise NotAuthenticated("expired")
+        return claims
+
+    def _verified(self, token: bytes) -> _Access:
         try:
             opened = jwt.decode(token.decode("ascii"), self._key, algorithms=[_SIGNED_WITH])
             claims = msgspec.convert(opened.claims, _Access)
@@ -134,8 +147,6 @@ class BackendTokens:
             raise NotAuthenticated("access_token") from None
         if claims.iss != self._public_url or claims.aud != self._public_url:
             raise NotAuthenticated("audience")
-        if claims.exp <= self._clock.now().timestamp():
-            raise NotAuthenticated("expired")
         return claims
 
     def _check_times(self, claims: _Assertion) -> None:

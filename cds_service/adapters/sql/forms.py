@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.pool import PoolProxiedConnection
 
-from cds_service.adapters.sql.documentation_tables import ASSERTION_USED, FORM_CALL, FORM_ERROR, FORM_RESULT
+from cds_service.adapters.sql.database import Database
+from cds_service.adapters.sql.documentation_tables import ASSERTION_USED, FORM_ERROR, FORM_RESULT
 from cds_service.adapters.sql.instants import microseconds
 from cds_service.ports import FormCall, FormError
 
@@ -22,10 +24,25 @@ def use_assertion(connection: sa.Connection, client: str, jti: str, expires: int
     return connection.execute(insert, {"client": client, "jti": jti, "expires": expires}).rowcount == 1
 
 
-def note_call(connection: sa.Connection, call: FormCall) -> None:
-    """See ``ports.FormStore``."""
-    row = {name: getattr(call, name) for name in call.__struct_fields__ if name != "at"}
-    connection.execute(sa.insert(FORM_CALL).values(at=microseconds(call.at), **row))
+_CALL = (
+    "at", "client", "operation", "version", "status", "milliseconds", "context", "questionnaires", "items", "outcome",
+)  # fmt: skip
+
+
+def note_call(database: Database, call: FormCall) -> None:
+    """See ``ports.FormStore``; one statement straight to the driver, because it stands behind every operation."""
+    marks = [f":{name}" if database.sqlite else f"%({name})s" for name in _CALL]
+    statement = f"INSERT INTO form_call ({', '.join(_CALL)}) VALUES ({', '.join(marks)})"  # noqa: S608 - names of ours
+    row = {name: getattr(call, name) for name in _CALL} | {"at": microseconds(call.at)}
+
+    def work(connection: PoolProxiedConnection) -> None:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(statement, row)
+        finally:
+            cursor.close()
+
+    database.run(work)
 
 
 def note_errors(connection: sa.Connection, client: str, errors: Sequence[FormError], at: datetime) -> None:

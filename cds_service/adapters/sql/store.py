@@ -127,7 +127,7 @@ class SqlStore:
 
     def note_form_call(self, call: FormCall) -> None:
         """See ``ports.FormStore``."""
-        self._database.session(lambda session: forms.note_call(session, call))
+        forms.note_call(self._database, call)
 
     def note_form_errors(self, client: str, errors: Sequence[FormError], at: datetime) -> None:
         """See ``ports.FormStore``."""

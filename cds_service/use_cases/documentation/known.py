@@ -20,9 +20,10 @@ from cds_service.domain.order import Order, OrderKind
 from cds_service.errors import CoverageNotUsable, MalformedRequest, PatientMismatch, UnknownContext
 from cds_service.fhir.chart import Read
 from cds_service.fhir.concepts import dicts, word
+from cds_service.fhir.coverage import CoverageChoice
 from cds_service.fhir.coverage_information import RESOURCE_TYPES
 from cds_service.ports import Authorization
-from cds_service.use_cases.decide import Rules, judge, read
+from cds_service.use_cases.decide import Judged, Reading, Rules, judge, read
 from cds_service.use_cases.documented import asked_for, documented, member_digest, patient_digest
 
 Resource = dict[str, Any]
@@ -52,13 +53,11 @@ class Insured(msgspec.Struct, frozen=True):
 
 
 class FromOrder(msgspec.Struct, frozen=True):
-    """One order that was sent in full. ``known`` None: no guideline of ours speaks of it; ``why`` is for a person."""
+    """One order that was sent in full, as it reads."""
 
     resource: Resource
     source: str
-    order: Order | None
-    known: DocumentedOrder | None
-    why: str = ""
+    order: Order
 
 
 def read_context(memory: Memory, ident: str) -> DocumentationContext:
@@ -125,48 +124,71 @@ def _drugs(order: Order) -> frozenset[str]:
     return frozenset(part.name or part.rxcui or part.text for part in order.solution.parts if part.active)
 
 
-def from_orders(
+class Sent(msgspec.Struct, frozen=True):
+    """What a call sent beside a context: its orders, behind the patient gate, and its Coverages."""
+
+    rules: Rules
+    request: HookRequest
+    reading: Reading
+    orders: tuple[FromOrder, ...]
+
+    def judge_alone(
+        self, memory: Memory, sources: Sequence[str], as_of: date
+    ) -> Mapping[str, tuple[DocumentedOrder | None, str]]:
+        """Orders held against the guidelines without a chart: what a form starts from, or why there is none."""
+        if not sources:
+            return {}
+        reading = self.reading
+        members = sorted({choice.member_id for choice in reading.choices.values()} - {""})
+        judged = judge(self.rules, reading, as_of, [one for each in members for one in memory.authorizations(each)])
+        return {source: _form_of(judged.get(source), reading.choices.get(source)) for source in sources}
+
+    def whose(self, as_of: date) -> str:
+        """Whose the Coverages are, as ``CoverageChoice.state``, whatever the orders say."""
+        probe: Resource = {"resourceType": "ServiceRequest", "id": "probe"}
+        asked = msgspec.structs.replace(self.request, drafts=(Draft(probe, b"", "", "ServiceRequest/probe"),))
+        reading = read(self.rules, asked, _NOTHING_READ, as_of, wanted=_WANTED)
+        return next((choice.state for choice in reading.choices.values()), "none")
+
+
+def read_sent(
     rules: Rules,
-    memory: Memory,
     coverages: Sequence[Insured],
     orders: Sequence[Resource],
     referenced: Sequence[Resource],
     as_of: date,
-) -> tuple[tuple[FromOrder, ...], str]:
-    """Judge orders by themselves, and say whose the Coverage is (as ``CoverageChoice.state``).
-
-    Raises PatientMismatch where an order is not the beneficiary's.
-    """
-    patient = next((each.patient for each in coverages if each.patient), _PLACEHOLDER)
+) -> Sent:
+    """Read the orders of the types that are judged; raises PatientMismatch where one is not the beneficiary's."""
     ours = [each for each in orders if each["resourceType"] in RESOURCE_TYPES]
     request = HookRequest(
         service=ORDER_SIGN,
         hook_instance="",
-        patient_id=patient,
+        patient_id=next((each.patient for each in coverages if each.patient), _PLACEHOLDER),
         user_id=None,
         encounter_id=None,
         drafts=tuple(Draft(each, b"", "", source_of(each, number)) for number, each in enumerate(ours)),
         fhir_server=next((each.server for each in coverages if each.server.startswith("http")), None),
         prefetch={"coverage": _bundle([*(each.resource for each in coverages), *referenced])},
     )
-    reading = read(rules, request, _NOTHING_READ, as_of, wanted={"coverage": "Coverage"})
-    members = sorted({choice.member_id for choice in reading.choices.values()} - {""})
-    judged = judge(rules, reading, as_of, [one for each in members for one in memory.authorizations(each)])
-    found = []
-    for draft in request.drafts:
-        each, choice = judged.get(draft.source), reading.choices.get(draft.source)
-        known, why = None, "No guideline of this payer speaks of this order: nothing is to be documented."
-        if each is not None and choice is not None:
-            said = answer(Standing(each.rules.answers, each.determination, choice, each.on_file), "2.2")
-            asked = asked_for(said)
-            known = documented(each, asked) if asked else None
-            why = _reason(said.answer.reasons[0].text if said.answer and said.answer.reasons else why)
-        found.append(FromOrder(draft.resource, draft.source, reading.orders.get(draft.source), known, why))
-    return tuple(found), _state(rules, request, as_of)
+    reading = read(rules, request, _NOTHING_READ, as_of, wanted=_WANTED)
+    held = tuple(
+        FromOrder(draft.resource, draft.source, reading.orders[draft.source])
+        for draft in request.drafts
+        if draft.source in reading.orders
+    )
+    return Sent(rules, request, reading, held)
 
 
-def _reason(text: str) -> str:
-    return f"No form is needed for this order: {text}"
+def _form_of(judged: Judged | None, choice: CoverageChoice | None) -> tuple[DocumentedOrder | None, str]:
+    """What is known of an order for which a form is asked, or None; and why none is."""
+    if judged is None or choice is None:
+        return None, _NOTHING_SPOKEN
+    said = answer(Standing(judged.rules.answers, judged.determination, choice, judged.on_file), "2.2")
+    asked = asked_for(said)
+    if asked:
+        return documented(judged, asked), ""
+    reasons = said.answer.reasons if said.answer else ()
+    return None, f"No form is needed for this order: {reasons[0].text}" if reasons else _NOTHING_SPOKEN
 
 
 def source_of(resource: Mapping[str, Any], number: int) -> str:
@@ -174,15 +196,9 @@ def source_of(resource: Mapping[str, Any], number: int) -> str:
     return f"{resource['resourceType']}/{resource.get('id') or f'#{number}'}"
 
 
-def _state(rules: Rules, request: HookRequest, as_of: date) -> str:
-    """Whose the Coverages are, whatever the orders say."""
-    probe: Resource = {"resourceType": "ServiceRequest", "id": "probe"}
-    asked = msgspec.structs.replace(request, drafts=(Draft(probe, b"", "", "ServiceRequest/probe"),))
-    reading = read(rules, asked, _NOTHING_READ, as_of, wanted={"coverage": "Coverage"})
-    return next((choice.state for choice in reading.choices.values()), "none")
-
-
 _NOTHING_READ: Mapping[str, Read] = {}
+_WANTED = {"coverage": "Coverage"}
+_NOTHING_SPOKEN = "No guideline of this payer speaks of this order: nothing is to be documented."
 
 
 def _bundle(resources: Sequence[Resource]) -> Resource:

@@ -25,10 +25,11 @@ from cds_service.use_cases.documentation.known import (
     FromOrder,
     Insured,
     Memory,
+    Sent,
     check_belongs,
-    from_orders,
     insured,
     read_context,
+    read_sent,
     same_order,
 )
 
@@ -105,14 +106,13 @@ class QuestionnairePackage:
         """The union over context, orders and canonicals (PS-04), in this order; what stays open goes to ``issues``."""
         wanted: list[Wanted] = []
         context = self._context(asked, coverages, wanted, issues)
-        orders, state = from_orders(self._rules, self._memory, coverages, asked.orders, asked.referenced, today)
-        if state in _NOT_OURS and context is None:
+        sent = read_sent(self._rules, coverages, asked.orders, asked.referenced, today)
+        if context is None and sent.whose(today) in _NOT_OURS:
             raise CoverageNotUsable(
                 "this Coverage is not one of this payer", expression="Parameters.parameter.where(name='coverage')"
             )
-        for each in orders:
-            wanted += self._of_order(each, context, issues)
-        if len(orders) < len(asked.orders):
+        wanted += self._of_orders(sent, context, today, issues)
+        if len(sent.orders) < len(asked.orders):
             issues.append(("information", "informational", "Orders of other types need no form of this payer."))
         wanted += [
             Wanted(canonical) if self._forms.find(version, canonical, today) else _unknown(canonical, issues)
@@ -136,18 +136,28 @@ class QuestionnairePackage:
             )
         return context
 
-    def _of_order(self, each: FromOrder, context: DocumentationContext | None, issues: list[Issue]) -> list[Wanted]:
-        if context is not None and each.order is not None:
-            for known in context.orders:
-                if known.questionnaire and same_order(known, each.order):
-                    return [Wanted(known.questionnaire, known, each.resource, context.assertion, context.as_of)]
-            issues.append(
-                ("warning", "business-rule", "An order is not the one of this context: another drug, route or service.")
-            )
-        if each.known is None:
-            issues.append(("information", "informational", each.why))
-            return []
-        return [Wanted(each.known.questionnaire, each.known, each.resource)]
+    def _of_orders(
+        self, sent: Sent, context: DocumentationContext | None, today: date, issues: list[Issue]
+    ) -> list[Wanted]:
+        """The orders of the context by what is remembered of them, others by themselves."""
+        wanted, alone = [], []
+        for each in sent.orders:
+            known = _of_context(each, context)
+            if context is not None and known is not None:
+                wanted.append(Wanted(known.questionnaire, known, each.resource, context.assertion, context.as_of))
+            else:
+                alone.append(each)
+        if context is not None and alone:
+            text = "An order is not the one of this context: another drug, route or service."
+            issues.append(("warning", "business-rule", text))
+        judged = sent.judge_alone(self._memory, [each.source for each in alone], today)
+        for each in alone:
+            form, why = judged[each.source]
+            if form is None:
+                issues.append(("information", "informational", why))
+            else:
+                wanted.append(Wanted(form.questionnaire, form, each.resource))
+        return wanted
 
     def _grouped(
         self, wanted: Sequence[Wanted], version: str, today: date, issues: list[Issue]
@@ -192,6 +202,11 @@ class QuestionnairePackage:
             (f"urn:uuid:{self._new_id()}", draft),
             self._forms.libraries.get(written.canonical, ()),
         )
+
+
+def _of_context(each: FromOrder, context: DocumentationContext | None) -> DocumentedOrder | None:
+    orders = context.orders if context is not None else ()
+    return next((known for known in orders if known.questionnaire and same_order(known, each.order)), None)
 
 
 def _led(wanted: list[Wanted]) -> tuple[Wanted, list[Wanted]]:
