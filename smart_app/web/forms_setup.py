@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask import Flask
 from joserfc import jws
 
 from cds_service.adapters.policy_files import load_vocabulary
+from cds_service.domain.vocabulary import Vocabulary
 from smart_app.adaptive_form import AdaptiveForms
 from smart_app.coverage_form import CoverageForms
 from smart_app.form_parts import FormParts, SeenPackages
@@ -32,7 +35,7 @@ def install(app: Flask, made: Parts) -> None:
         registry=made.registry,
         store=made.store,
         payers=payers,
-        vocabulary=load_vocabulary(made.settings.terminology_dir),
+        vocabulary=_vocabulary(made.settings.terminology_dir),
         now=made.world.now,
         new_id=made.world.new_id,
         sign=lambda payload: detached(made.keys.signing, payload),
@@ -47,6 +50,12 @@ def install(app: Flask, made: Parts) -> None:
     app.register_blueprint(form_side_pages.blueprint)
     app.register_blueprint(supported_payers.blueprint)
     form_pages.add_filters(app)
+
+
+@lru_cache
+def _vocabulary(directory: Path) -> Vocabulary:
+    """Read once for each process: it does not change while it runs."""
+    return load_vocabulary(directory)
 
 
 def detached(keys: SigningKeys, payload: bytes) -> str:

@@ -1,0 +1,557 @@
+"""Filling in, saving, handing over, signing: as a browser without a script does it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.foreign_payer import ForeignPayer, package, questionnaire
+from tests.support.form_visit import ORDER, FormVisit, answers_of, origin_of
+from tests.support.smart_ehr import SmartEhr
+from tests.support.smart_ehr import outcome as ehr_outcome
+from tests.support.smart_visit import AppUnderTest
+
+CODES = "urn:example:codes"
+SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition"
+CORE = "http://hl7.org/fhir/StructureDefinition"
+
+
+def option(code: str, text: str) -> dict[str, Any]:
+    return {"valueCoding": {"system": CODES, "code": code, "display": text}}
+
+
+def unit(code: str) -> dict[str, Any]:
+    coding = {"system": "http://unitsofmeasure.org", "code": code, "display": code}
+    return {"url": f"{CORE}/questionnaire-unitOption", "valueCoding": coding}
+
+
+def control(code: str) -> dict[str, Any]:
+    coding = {"system": "http://hl7.org/fhir/questionnaire-item-control", "code": code}
+    return {"url": f"{CORE}/questionnaire-itemControl", "valueCodeableConcept": {"coding": [coding]}}
+
+
+FEW = [option("a", "Alpha"), option("b", "Beta")]
+MANY = [option(f"o{n}", f"Option {n}") for n in range(9)]
+
+# item, the fields that a browser sends, the answers that are saved
+TYPES: list[tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = [
+    ({"type": "boolean"}, {"a:q": "true"}, [{"valueBoolean": True}]),
+    ({"type": "decimal"}, {"a:q": "1.20"}, [{"valueDecimal": 1.2}]),
+    ({"type": "integer"}, {"a:q": "12"}, [{"valueInteger": 12}]),
+    ({"type": "date"}, {"a:q": "2026-11-02"}, [{"valueDate": "2026-11-02"}]),
+    ({"type": "dateTime"}, {"a:q": "2026-11-02T14:30"}, [{"valueDateTime": "2026-11-02T14:30:00+00:00"}]),
+    ({"type": "time"}, {"a:q": "14:30"}, [{"valueTime": "14:30:00"}]),
+    ({"type": "string"}, {"a:q": "a line"}, [{"valueString": "a line"}]),
+    ({"type": "text"}, {"a:q": "two\r\nlines"}, [{"valueString": "two\nlines"}]),
+    ({"type": "url"}, {"a:q": "https://example.org/x"}, [{"valueUri": "https://example.org/x"}]),
+    ({"type": "choice", "answerOption": FEW}, {"a:q": "@1"}, [FEW[1]]),  # radios
+    ({"type": "choice", "answerOption": MANY}, {"a:q": "@8"}, [MANY[8]]),  # a list
+    ({"type": "choice", "answerOption": FEW, "repeats": True}, {"a:q": ["@0", "@1"]}, FEW),  # checkboxes
+    ({"type": "choice", "answerOption": FEW, "extension": [control("drop-down")]}, {"a:q": "@0"}, [FEW[0]]),
+    ({"type": "open-choice", "answerOption": FEW}, {"w:q": "something else"}, [{"valueString": "something else"}]),
+    ({"type": "open-choice", "answerOption": FEW}, {"a:q": "@0"}, [FEW[0]]),
+    (
+        {"type": "quantity", "extension": [unit("mg"), unit("ug")]},
+        {"a:q": "2.5", "u:q": "ug"},
+        [{"valueQuantity": {"value": 2.5, "unit": "ug", "system": "http://unitsofmeasure.org", "code": "ug"}}],
+    ),
+    ({"type": "quantity", "extension": [unit("mg")]}, {"a:q": "2"}, [
+        {"valueQuantity": {"value": 2, "unit": "mg", "system": "http://unitsofmeasure.org", "code": "mg"}},
+    ]),
+    (
+        {"type": "reference"},
+        {"a:q": 'reference:{"reference":"Practitioner/doc-1","display":"Dr. Sam Sample"}'},
+        [{"valueReference": {"reference": "Practitioner/doc-1", "display": "Dr. Sam Sample"}}],
+    ),
+    (
+        {"type": "choice", "answerValueSet": "https://payer.example.net/ValueSet/large"},
+        {"a:q": 'coding:{"system":"urn:example:codes","code":"z9","display":"Zeta"}'},
+        [option("z9", "Zeta")],
+    ),
+    ({"type": "string", "repeats": True}, {"a:q": ["one", "two"]}, [{"valueString": "one"}, {"valueString": "two"}]),
+]  # fmt: skip
+
+
+def keys_of(page: str) -> list[str]:
+    """The option keys that the page offers, in order."""
+    found = []
+    for piece in page.split('name="a:q"')[1:]:
+        value = piece.split('value="', 1)[1].split('"')[0] if 'value="' in piece else ""
+        found.append(value)
+    if "<select" in page and 'name="a:q"' in page:
+        select = page.split('name="a:q"')[1].split("</select>", maxsplit=1)[0]
+        found = [piece.split('"')[0] for piece in select.split('<option value="')[1:]][1:]
+    return found
+
+
+@pytest.mark.parametrize(("item", "fields", "expected"), TYPES)
+def test_AP11_every_type_of_item_is_shown_answered_and_saved(
+    visit: FormVisit, payer: ForeignPayer, item: Any, fields: Any, expected: Any
+) -> None:
+    payer.packages = [package(questionnaire({"linkId": "q", "text": "The question", **item}))]
+    page = visit.open()
+    assert "The question" in page
+    offered = keys_of(page)
+    named = {
+        name: [
+            offered[int(text[1:])] if text.startswith("@") else text
+            for text in (value if isinstance(value, list) else [value])
+        ]
+        for name, value in fields.items()
+    }
+    visit.press("save", named)
+    saved = answers_of(visit.saved)["q"]
+    assert [{k: v for k, v in each.items() if k != "extension"} for each in saved] == expected
+    assert [origin_of(each) for each in saved] == ["manual"] * len(expected)
+    # The page shows what was saved, so that a second save changes nothing.
+    visit.press("save")
+    assert answers_of(visit.saved)["q"] == saved
+
+
+def test_AP11_a_file_is_attached_kept_and_removed(visit: FormVisit, payer: ForeignPayer) -> None:
+    limits = [{"url": f"{CORE}/mimeType", "valueCode": "application/pdf"}]
+    payer.packages = [
+        package(questionnaire({"linkId": "q", "type": "attachment", "text": "Letter", "extension": limits}))
+    ]
+    visit.open()
+    visit.press("save", files={"f:q": (b"%PDF-1.7", "letter.pdf", "application/pdf")})
+    attachment = answers_of(visit.saved)["q"][0]["valueAttachment"]
+    assert (attachment["title"], base64.b64decode(attachment["data"])) == ("letter.pdf", b"%PDF-1.7")
+    assert "letter.pdf" in visit.page
+    visit.press("save")  # nothing chosen: it stays
+    assert answers_of(visit.saved)["q"]
+    visit.press("check", files={"f:q": (b"MZ", "x.exe", "application/x-msdownload")})
+    assert visit.status == 422
+    assert "This kind of file is not accepted here. Allowed: application/pdf." in visit.page
+    visit.press("save", {"x:q": "1"})
+    assert answers_of(visit.saved) == {}
+
+
+def test_AP11_rows_are_added_and_removed_without_a_script(visit: FormVisit, payer: ForeignPayer) -> None:
+    inner = {"linkId": "drug", "type": "string", "text": "Drug"}
+    payer.packages = [
+        package(questionnaire({"linkId": "tried", "type": "group", "text": "Tried", "repeats": True, "item": [inner]}))
+    ]
+    visit.open()
+    visit.press("add:tried", {"a:tried[1]/drug": "first"})
+    visit.press("save", {"a:tried[2]/drug": "second"})
+    assert [a["valueString"] for a in answers_of(visit.saved)["drug"]] == ["first", "second"]
+    visit.press("remove:tried[1]")
+    visit.press("save")
+    assert [a["valueString"] for a in answers_of(visit.saved)["drug"]] == ["second"]
+
+
+def test_AP11_help_links_prefix_and_markup_are_shown_and_markup_is_harmless(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    xhtml = {"url": f"{CORE}/rendering-xhtml", "valueString": "<b>Bold</b><script>alert(1)</script>"}
+    link = {"url": f"{CORE}/questionnaire-supportLink", "valueUri": "https://payer.example.net/help"}
+    payer.packages = [
+        package(
+            questionnaire(
+                {"linkId": "q", "type": "string", "prefix": "7a", "text": "Bold", "_text": {"extension": [xhtml]},
+                 "extension": [link]},
+                {"linkId": "r", "type": "string", "text": "<img src=x onerror=alert(1)>", "extension": [link]},
+            )
+        )
+    ]  # fmt: skip
+    page = visit.open()
+    assert "<b>Bold</b>" in page
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert '<span class="prefix">7a</span>' in page
+    assert page.count('href="https://payer.example.net/help"') == 1  # the same link once
+    assert "Read more at the payer" in page
+
+
+def test_AP19_a_wrong_value_is_shown_back_at_its_field_and_blocks_only_the_signature(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    payer.packages = [package(questionnaire({"linkId": "q", "type": "decimal", "text": "Weeks", "required": True}))]
+    visit.open()
+    visit.press("save", {"a:q": "six"})
+    assert visit.status == 200
+    assert 'value="six"' in visit.page
+    visit.press("sign")
+    assert visit.status == 422
+    assert 'href="#q-q"' in visit.page
+    assert 'id="q-q"' in visit.page
+    assert 'aria-invalid="true"' in visit.page
+    assert visit.saved["status"] == "in-progress"
+
+
+def test_AP20_a_question_appears_with_the_answer_that_it_depends_on(visit: FormVisit, payer: ForeignPayer) -> None:
+    more = {
+        "linkId": "more", "type": "string", "text": "Which one?",
+        "enableWhen": [{"question": "q", "operator": "=", "answerBoolean": True}],
+    }  # fmt: skip
+    payer.packages = [package(questionnaire({"linkId": "q", "type": "boolean", "text": "Any?"}, more))]
+    assert "Which one?" not in visit.open()
+    assert "Which one?" in visit.press("check", {"a:q": "true"})
+    # the script's way: the body alone comes back
+    fragment = visit.press("check", {"a:q": "false"}, **{"X-Fragment": "1"})
+    assert "<html" not in fragment
+    assert 'name="version"' in fragment
+    assert "Which one?" not in fragment
+
+
+PREFILLED = {
+    "resourceType": "QuestionnaireResponse",
+    "status": "in-progress",
+    "item": [
+        {
+            "linkId": "weeks",
+            "answer": [
+                {
+                    "valueDecimal": 10,
+                    "extension": [
+                        {
+                            "url": "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/information-origin",
+                            "extension": [{"url": "source", "valueCode": "auto"}],
+                        },
+                        {
+                            "url": "https://cds.example.org/fhir/StructureDefinition/answer-evidence",
+                            "extension": [
+                                {"url": "source", "valueString": ORDER},
+                                {"url": "date", "valueString": "2026-11-20"},
+                                {"url": "shows", "valueString": "Morphine, 70 days"},
+                            ],
+                        },
+                    ],
+                }
+            ],
+        }
+    ],
+}
+WEEKS = {"linkId": "weeks", "type": "decimal", "text": "How many weeks?", "required": True}
+WHY = {"linkId": "why", "type": "string", "text": "Why?", "required": True}
+
+
+def test_AP18_what_is_known_stands_apart_with_evidence_can_be_changed_and_keeps_both(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    payer.packages = [package(questionnaire(WEEKS, WHY), draft=PREFILLED)]
+    visit.open()
+    needs, known = visit.page.split("Already answered")
+    assert "Why?" in needs
+    assert "How many weeks?" not in needs
+    assert "How many weeks?" in known
+    assert "Morphine, 70 days" in known
+    visit.press("save", {"a:weeks": "8"})
+    (answer,) = answers_of(visit.saved)["weeks"]
+    assert (answer["valueDecimal"], origin_of(answer)) == (8, "override")
+    assert "Before: <strong>10</strong>" in visit.page
+    assert "How many weeks?" in visit.page.split("Already answered")[1]  # it does not jump
+
+
+def test_AP18_evidence_is_shown_with_what_when_and_by_whom(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    ehr.resources[ORDER]["requester"] = {"reference": "Practitioner/doc-1", "display": "Dr. Sam Sample"}
+    payer.packages = [package(questionnaire(WEEKS), draft=PREFILLED)]
+    visit.open()
+    page = visit.get(f"{visit.path}/evidence?at=weeks&i=0")
+    for words in ("morphine 20 mg/mL", "2026-11-20", "Dr. Sam Sample", ORDER):
+        assert words in page
+    assert "This form is not open here" in visit.get(visit.path.partition("?")[0] + "?at=weeks&i=7")
+
+
+def test_AP18_a_full_form_is_signed_with_one_press(visit: FormVisit, payer: ForeignPayer) -> None:
+    payer.packages = [package(questionnaire(WEEKS), draft=PREFILLED)]
+    visit.open()
+    assert "Ready to sign" in visit.page
+    visit.press("sign")
+    assert visit.path.endswith("/summary")
+    assert visit.saved["status"] == "completed"
+    assert origin_of(answers_of(visit.saved)["weeks"][0]) == "auto"
+
+
+def test_AP21_created_once_then_updated_under_if_match(visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    for text in ("one", "two", "three"):
+        visit.press("save", {"a:why": text})
+    sent = [each for each in ehr.seen if each.method in {"POST", "PUT"} and "/fhir/" in each.path]
+    assert [(each.method, each.headers.get("If-Match")) for each in sent] == [
+        ("POST", None),
+        ("PUT", 'W/"1"'),
+        ("PUT", 'W/"2"'),
+    ]
+    identifier = json.loads(sent[0].body)["identifier"]["value"]
+    assert sent[0].headers["If-None-Exist"] == f"identifier=urn:ietf:rfc:3986|{identifier}"
+
+
+def test_AP21_changed_elsewhere_shows_both_and_the_person_chooses(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    visit.press("save", {"a:why": "mine"})
+    name = f"QuestionnaireResponse/{visit.saved['id']}"
+    form = visit.path
+
+    def elsewhere(text: str, version: str) -> None:
+        item = {"linkId": "why", "answer": [{"valueString": text}]}
+        author = {"reference": "Practitioner/x", "display": "Nora Nurse"}
+        ehr.resources[name] = {**ehr.resources[name], "item": [item], "meta": {"versionId": version}, "author": author}
+
+    elsewhere("theirs", "7")
+    visit.press("save", {"a:why": "mine again"})
+    assert "This form was changed elsewhere" in visit.page
+    assert "Nora Nurse" in visit.page
+    assert "mine again" in visit.page
+    assert "theirs" in visit.page
+    assert ehr.resources[name]["item"][0]["answer"][0]["valueString"] == "theirs"  # nothing was overwritten
+    visit.post(visit.path, {"keep": "mine"})
+    assert answers_of(ehr.resources[name])["why"][0]["valueString"] == "mine again"
+    elsewhere("theirs once more", "20")
+    visit.get(form)
+    visit.press("save", {"a:why": "not wanted"})
+    visit.post(visit.path, {"keep": "theirs"})
+    assert 'value="theirs once more"' in visit.page
+    visit.press("save", {"a:why": "after that"})
+    assert answers_of(ehr.resources[name])["why"][0]["valueString"] == "after that"
+
+
+def test_AP21_a_save_whose_answer_was_lost_is_not_a_conflict_with_oneself(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    visit.press("save", {"a:why": "one"})
+    path = f"/fhir/QuestionnaireResponse/{visit.saved['id']}"
+
+    def saved_but_silent(request: Any) -> Any:
+        ehr._write(request, path.removeprefix("/fhir/"), json.loads(request.get_data()))
+        return ehr_outcome(503, "gone")(request)
+
+    ehr.answers[f"PUT {path}"] = saved_but_silent
+    visit.press("save", {"a:why": "two"})
+    assert visit.status == 502
+    assert "not certain that the draft was saved" in visit.page
+    del ehr.answers[f"PUT {path}"]
+    visit.press("save")
+    assert "Draft saved in the chart." in visit.page
+
+
+def test_AP21_an_ehr_that_refuses_leaves_the_answers_and_a_download(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    ehr.answers["POST /fhir/QuestionnaireResponse"] = ehr_outcome(422, "no such profile")
+    visit.press("save", {"a:why": "kept"})
+    assert visit.status == 502
+    assert "no such profile" in visit.page
+    assert 'value="kept"' in visit.page
+    answer = visit.browser.get(f"/l/{visit.launch_id}/form/1/download")
+    assert answers_of(answer.json)["why"][0]["valueString"] == "kept"
+
+
+def test_AP21_where_the_ehr_only_shows_the_form_is_completed_here_and_downloaded(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    ehr.granted = lambda scope: (
+        " ".join(each for each in scope.split() if ".c" not in each and "*" not in each) + " patient/*.rs"
+    )
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    assert "Download only." in visit.page
+    visit.press("save", {"a:why": "kept"})
+    visit.press("sign")
+    assert "This EHR does not take the form" in visit.page
+    done = visit.browser.get(f"/l/{visit.launch_id}/form/1/download").json
+    assert done["status"] == "completed"
+    assert visit.responses() == []
+
+
+def test_fault_F1_another_window_was_quicker_and_nothing_is_lost_silently(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    stale = visit.page
+    visit.press("save", {"a:why": "from the first window"})
+    visit.page = stale
+    visit.press("save", {"a:why": "from the second window"})
+    assert visit.status == 409
+    assert "This form was changed in another window" in visit.page
+    assert "from the second window" in visit.page
+    assert answers_of(visit.saved)["why"][0]["valueString"] == "from the first window"
+
+
+def as_nurse(ehr: SmartEhr) -> None:
+    nurse = {"system": "http://terminology.hl7.org/CodeSystem/practitioner-role", "code": "nurse", "display": "Nurse"}
+    ehr.resources["Practitioner/nurse-1"] = {
+        "resourceType": "Practitioner", "id": "nurse-1", "name": [{"text": "Nora Nurse"}],
+    }  # fmt: skip
+    ehr.resources["PractitionerRole/r1"] = {
+        "resourceType": "PractitionerRole", "id": "r1", "practitioner": {"reference": "Practitioner/nurse-1"},
+        "code": [{"coding": [nurse]}],
+    }  # fmt: skip
+    ehr.id_claims["fhirUser"] = f"{ehr.iss}/Practitioner/nurse-1"
+
+
+def test_AP17_a_nurse_hands_over_and_the_prescriber_signs(
+    app: AppUnderTest, ehr: SmartEhr, payer: ForeignPayer
+) -> None:
+    payer.packages = [package(questionnaire(WHY, WEEKS, {**WHY, "linkId": "attestation_name", "text": "Name"}))]
+    as_nurse(ehr)
+    nurse = FormVisit(app, ehr, payer)
+    page = nurse.open()
+    assert "Sign and save" not in page
+    nurse.press("hand-over", {"a:why": "by the nurse"})
+    assert "Saved for the prescriber" in nurse.page
+    nurse.press("sign")  # even when she makes the request by hand
+    assert nurse.status == 422
+    assert nurse.saved["status"] == "in-progress"
+
+    del ehr.id_claims["fhirUser"], ehr.resources["PractitionerRole/r1"]
+    doctor = FormVisit(app, ehr, payer)
+    page = doctor.open()
+    assert 'value="by the nurse"' in page
+    doctor.press("check", {"a:weeks": "7"})
+    doctor.press("sign")
+    assert doctor.saved["status"] == "completed"
+    assert doctor.saved["author"]["reference"] == "Practitioner/doc-1"
+    held = answers_of(doctor.saved)
+    assert held["attestation_name"][0]["valueString"] == "Dr. Sam Sample"
+    by_nurse = json.dumps(held["why"][0]["extension"])
+    assert "Practitioner/nurse-1" in by_nurse
+    assert '"nurse"' in by_nurse  # AP-29: in her role
+    assert "Practitioner/doc-1" in json.dumps(held["weeks"][0]["extension"])
+
+
+SIGNED = {
+    "url": f"{CORE}/questionnaire-signatureRequired",
+    "valueCodeableConcept": {"coding": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.1"}]},
+}
+
+
+def test_AP28_a_form_that_asks_for_a_signature_gets_one(visit: FormVisit, payer: ForeignPayer) -> None:
+    payer.packages = [package(questionnaire(WHY, extension=[SIGNED]))]
+    visit.open()
+    visit.press("check", {"a:why": "because"})
+    visit.press("sign")
+    (signature,) = [e["valueSignature"] for e in visit.saved["extension"] if e["url"].endswith("-signature")]
+    assert signature["who"]["reference"] == "Practitioner/doc-1"
+    assert base64.b64decode(signature["data"]).count(b".") == 2
+
+
+def test_AP28_an_item_that_asks_for_its_own_signature_gets_it(visit: FormVisit, payer: ForeignPayer) -> None:
+    payer.packages = [package(questionnaire({**WHY, "extension": [SIGNED]}))]
+    visit.open()
+    visit.press("check", {"a:why": "because"})
+    visit.press("sign")
+    assert not [e for e in visit.saved["extension"] if e["url"].endswith("-signature")]
+    assert visit.saved["item"][0]["extension"][0]["url"].endswith("questionnaireresponse-signature")
+
+
+def test_AP35_sensitive_details_are_asked_about_before_they_are_typed(visit: FormVisit, payer: ForeignPayer) -> None:
+    payer.packages = [package(questionnaire({"linkId": "t", "type": "text", "text": "Details"}))]
+    assert "Ask the patient first before you type sensitive details" in visit.open()
+
+
+def test_AP36_a_large_value_set_is_searched_and_the_hit_is_taken(visit: FormVisit, payer: ForeignPayer) -> None:
+    item = {
+        "linkId": "q",
+        "type": "choice",
+        "text": "Which?",
+        "answerValueSet": "https://payer.example.net/ValueSet/large|2",
+    }
+    payer.packages, payer.codes = [package(questionnaire(item))], [("z9", "Zeta"), ("e7", "Eta"), ("k1", "Kappa")]
+    visit.open()
+    form = visit.path
+    visit.post(f"{form}/search", {"at": "q", "q:q": "eta"})
+    assert "Zeta" in visit.page
+    assert "Kappa" not in visit.page
+    assert payer.expansions[-1] == {
+        "url": "https://payer.example.net/ValueSet/large", "valueSetVersion": "2", "filter": "eta", "count": "20",
+    }  # fmt: skip
+    chosen = visit.page.split('name="a:q" value="')[1].split('"')[0].replace("&#34;", '"')
+    visit.get(form)
+    visit.press("save", {"a:q": chosen})
+    assert answers_of(visit.saved)["q"][0]["valueCoding"] == {"system": CODES, "code": "z9", "display": "Zeta"}
+
+
+@pytest.mark.parametrize(("kind", "words"), [("open-choice", "in your own words"), ("choice", "Try again in a moment")])
+def test_AP36_offline_only_an_open_choice_takes_free_text(
+    visit: FormVisit, payer: ForeignPayer, kind: str, words: str
+) -> None:
+    item = {"linkId": "q", "type": kind, "text": "Which?", "answerValueSet": "https://payer.example.net/ValueSet/large"}
+    payer.packages = [package(questionnaire(item))]
+    page = visit.open()
+    assert ('name="w:q"' in page) is (kind == "open-choice")
+    payer.fault = 503
+    assert words in visit.post(f"{visit.path}/search", {"at": "q", "q:q": "eta"}, **{"X-Fragment": "1"})
+
+
+def test_AP37_the_end_of_the_clinical_part_offers_to_hand_over(visit: FormVisit, payer: ForeignPayer) -> None:
+    end = {"linkId": "end", "type": "display", "text": "The clinical part of this form is finished."}
+    payer.packages = [package(questionnaire(WHY, end, {**WHY, "linkId": "later", "text": "Invoice number?"}))]
+    page = visit.open()
+    at_the_end = page.split("The clinical part of this form is finished.")[1].split("</div>")[0]
+    assert 'value="hand-over"' in at_the_end
+    assert page.index("Why?") < page.index("The clinical part") < page.index("Invoice number?")  # its own order
+
+
+@pytest.mark.parametrize(("mode", "editable"), [("sequential", False), ("prior-edit", True), ("random", True)])
+def test_AP37_a_form_in_sequence_shows_one_question_after_the_other(
+    visit: FormVisit, payer: ForeignPayer, mode: str, editable: bool
+) -> None:
+    entry = {"url": f"{SDC}/sdc-questionnaire-entryMode", "valueCode": mode}
+    payer.packages = [package(questionnaire(WHY, {**WHY, "linkId": "then", "text": "And then?"}, extension=[entry]))]
+    page = visit.open()
+    assert ("And then?" in page) is (mode == "random")
+    page = visit.press("check", {"a:why": "because"})
+    assert "And then?" in page
+    assert ('name="p:why"' in page) is editable
+
+
+def test_AP24_a_form_whose_flow_cannot_be_judged_is_filled_but_not_signed_and_the_payer_is_told(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    cql = {"url": f"{SDC}/sdc-questionnaire-enableWhenExpression",
+           "valueExpression": {"language": "text/cql", "expression": "IsEligible"}}  # fmt: skip
+    payer.packages = [package(questionnaire(WHY, {**WHY, "linkId": "x", "extension": [cql]}))]
+    page = visit.open()
+    assert "This form cannot be completed here" in page
+    visit.press("save", {"a:why": "kept all the same"})
+    assert answers_of(visit.saved)["why"]
+    visit.press("sign")
+    assert visit.status == 422
+    assert visit.saved["status"] == "in-progress"
+    assert len(payer.errors) == 1
+
+
+def test_AP25_what_could_not_be_filled_in_is_listed_and_told_without_patient_data(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    broken = {"url": f"{SDC}/sdc-questionnaire-initialExpression",
+              "valueExpression": {"language": "text/fhirpath", "expression": "%patient.name.nonsense("}}  # fmt: skip
+    payer.packages = [package(questionnaire({**WHY, "extension": [broken]}))]
+    page = visit.open()
+    assert "could not be filled in from the chart" in page
+    (report,) = payer.errors
+    canonical, told = report["parameter"]
+    assert canonical == {
+        "name": "questionnaire",
+        "valueCanonical": "https://payer.example.net/Questionnaire/foreign-form|3",
+    }
+    assert told["resource"]["resourceType"] == "OperationOutcome"
+    assert told["resource"]["issue"][0]["expression"] == ["why"]
+    for secret in ("Canaryname", "pat-1", "MRN-CANARY-77", "1961-07-03"):
+        assert secret not in json.dumps(report)
+    visit.get(visit.path)
+    assert len(payer.errors) == 1  # once
+
+
+def test_AP25_a_form_that_cannot_be_shown_faithfully_is_refused_and_told(visit: FormVisit, payer: ForeignPayer) -> None:
+    strange = {"url": "https://payer.example.net/changes-everything", "valueBoolean": True}
+    payer.packages = [package(questionnaire({**WHY, "modifierExtension": [strange]}))]
+    page = visit.open()
+    assert "This form cannot be answered here" in page
+    assert len(payer.errors) == 1
