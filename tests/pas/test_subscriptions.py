@@ -18,6 +18,7 @@ from tests.support.pas_bundles import COMPLETE, PAS, request
 from tests.support.pas_service import Pas, claim_response
 
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
+CONTENT = f"{BACKPORT}/backport-payload-content"
 TOPIC = f"{PAS}/SubscriptionTopic/PASSubscriptionTopic"
 MISSING = {key: value for key, value in COMPLETE.items() if key != "noninvasive_trial_weeks"}
 ENDPOINT = "https://93.184.216.34/notices"
@@ -74,7 +75,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("another channel", wanted(type="websocket"), "Subscription.channel.type"),
     ("no endpoint", wanted(endpoint=""), "Subscription.channel.endpoint"),
     ("another payload", wanted(payload="application/fhir+xml"), "Subscription.channel.payload"),
-    ("ids only", wanted(_payload={"extension": [{"url": f"{BACKPORT}/backport-payload-content", "valueCode": "id-only"}]}),
+    ("ids only", wanted(_payload={"extension": [{"url": CONTENT, "valueCode": "id-only"}]}),
      "Subscription.channel.payload.extension"),
     ("no filter", wanted("patient=1"), "Subscription.criteria.extension"),
     ("a header of the transport", wanted(header=["Host: internal"]), "Subscription.channel.header"),

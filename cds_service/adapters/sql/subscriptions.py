@@ -32,13 +32,14 @@ class SqlSubscriptions:
     def put(self, record: SubscriptionRecord, handshake: bytes, entry: AuditEntry, at: datetime) -> None:
         """See ``Subscriptions``; the numbers of its events go on where it is replaced."""
         row = _row_of(record)
-        entries = [OutboxEntry("notification", record.id, 0, 0, f"{record.id}:handshake:{microseconds(at)}", handshake)]
 
         def work(connection: sa.Connection) -> None:
             changed = {name: value for name, value in row.items() if name not in {"id", "events", "created"}}
             if connection.execute(sa.update(SUBSCRIPTION).where(_SUB.id == record.id).values(changed)).rowcount == 0:
                 connection.execute(sa.insert(SUBSCRIPTION), row)
-            enqueue(connection, "", entries, at)
+            said = sa.select(sa.func.count()).where(OUTBOX.c.destination == record.id, OUTBOX.c.seq == 0)
+            key = f"{record.id}:handshake:{connection.execute(said).scalar()}"
+            enqueue(connection, "", [OutboxEntry("notification", record.id, 0, 0, key, handshake)], at)
             audit.append(connection, [entry])
 
         self._database.session(work, durable=True)
