@@ -225,6 +225,7 @@ def _page(opened: Opened, *, template: str = "form.html", tried: bool = False, *
         view=view,
         layout=layout,
         missing=missing,
+        dropped=[key for key in view.dropped if opened.file.filling.state(key).touched],
         problems=_shown_problems(problems, tried=tried),
         tried=tried,
         failures={each.where: each.text for each in opened.file.failures},

@@ -48,6 +48,9 @@ class ForeignPayer:
     tokens: set[str] = field(default_factory=set)
     token_calls: int = 0
     path: str = "/r4/dtr"
+    token_endpoint: str = ""  # as discovery says it, instead of our own
+    faulted: int = 0  # how many calls got the fault
+    last_text: bytes = b""  # of the last body
 
     def __post_init__(self) -> None:
         self._server = make_server("127.0.0.1", 0, self._app, threaded=True)
@@ -83,12 +86,14 @@ class ForeignPayer:
 
     def _answer(self, request: Request) -> Response:
         if request.path == f"{self.path}/.well-known/smart-configuration":
-            return _json({"token_endpoint": f"{self.url}/auth/token"})
+            return _json({"token_endpoint": self.token_endpoint or f"{self.url}/auth/token"})
         if request.path == "/auth/token":
             return self._token(request)
         if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
             return _json({"resourceType": "OperationOutcome", "issue": []}, 401)
+        self.last_text = request.get_data()
         if self.fault:
+            self.faulted += 1
             return _json(self.fault_body or {"resourceType": "OperationOutcome", "issue": []}, self.fault)
         operation = request.path.removeprefix(f"{self.path}/")
         if operation == "ValueSet/$expand":
