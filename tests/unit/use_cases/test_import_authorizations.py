@@ -121,6 +121,16 @@ WRONG_CELLS = [
 ]
 
 
+def test_every_mistake_of_a_line_is_told_at_once() -> None:
+    store = MemoryStore()
+    wrong = "two words,,approved,morphium,oral,02/01/2026,,morphine=15,62322-59,,,tomorrow"
+    report = run(store, [HEADER, wrong, FULL])
+    assert [refusal.line for refusal in report.refused] == [2] * 9
+    columns = ["drugs", "start", "number", "member_id", "status", "route", "max_daily", "codes", "due"]
+    assert sorted(refusal.column for refusal in report.refused) == sorted(columns)
+    assert report.added == 1
+
+
 @pytest.mark.parametrize(("column", "text", "allowed"), WRONG_CELLS)
 def test_a_wrong_cell_is_named_by_line_and_column_and_the_rest_is_kept(column: str, text: str, allowed: str) -> None:
     store = MemoryStore()
