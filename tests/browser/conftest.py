@@ -1,4 +1,4 @@
-"""Service and sandbox as real processes on free ports, and a real Chromium in front of them."""
+"""Service, app, delivery and sandbox as real processes on free ports, and a real Chromium in front of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from scripts.demo_parts import Demo as Parts
+from scripts.demo_parts import start
 
 BIN = Path(sys.executable).parent
 READY_SECONDS = 30
@@ -24,22 +27,29 @@ ARGUMENTS = [
 
 
 class Demo:
-    """Where the two run, and how to ask the service's command line about its own database."""
+    """Where all run, and how to ask the service's command line about its own database."""
 
-    def __init__(self, cds: str, ehr: str, environment: dict[str, str]) -> None:
-        self.cds, self.ehr, self._environment = cds, ehr, environment
+    def __init__(self, parts: Parts, environment: dict[str, str]) -> None:
+        self.cds, self.app, self.ehr = parts.cds, parts.app, parts.ehr
+        self._environment = environment
 
     def cds_service(self, *arguments: str) -> str:
-        return run(["cds-service", *arguments], self._environment)
+        return run(("cds-service", *arguments), self._environment)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on; held together, so that they differ."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
 
 
-def run(command: list[str], environment: dict[str, str]) -> str:
+def run(command: tuple[str, ...], environment: dict[str, str]) -> str:
     done = subprocess.run(
         [BIN / command[0], *command[1:]], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -61,36 +71,18 @@ def wait_until_ready(url: str, process: subprocess.Popen, log: Path) -> None:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    var = tmp_path_factory.mktemp("demo")
-    cds_port, ehr_port = free_port(), free_port()
-    cds, ehr = f"http://127.0.0.1:{cds_port}", f"http://127.0.0.1:{ehr_port}"
-    sandbox = var / "sandbox"
-    environment = os.environ | {
-        "CDS_PORT": str(cds_port),
-        "CDS_PUBLIC_URL": cds,
-        "CDS_CLIENTS_DIR": str(sandbox / "clients"),
-        "CDS_DATABASE_URL": f"sqlite:///{var / 'cds.sqlite3'}",
-        "CDS_KEY_FILE": str(var / "patient.key"),
-        "CDS_INSECURE_DEV": "on",
-    }
-    run(["sandbox-ehr", "init", "--var", str(sandbox), "--base-url", ehr], environment)
-    run(["cds-service", "db", "upgrade"], environment)
-    run(["cds-service", "authorizations", "import", str(sandbox / "authorizations.csv")], environment)
-    commands = {
-        f"{cds}/readyz": ["cds-service", "serve", "--insecure-dev", "--workers", "1"],
-        f"{ehr}/livez": ["sandbox-ehr", "serve", "--var", str(sandbox), "--port", str(ehr_port), "--cds-url", cds],
-    }
+    parts = Parts(*free_ports(3), tmp_path_factory.mktemp("demo"))
+    environment = parts.environment()
+    parts.prepare(lambda command: run(command, environment))
     running: list[subprocess.Popen] = []
     try:
-        for url, command in commands.items():
-            log = var / f"{command[0]}.log"
-            with log.open("wb") as file:
-                process = subprocess.Popen(
-                    [BIN / command[0], *command[1:]], env=environment, stdout=file, stderr=file, cwd=var
-                )
+        for program in parts.programs(faults=True):
+            log = parts.var / f"{program.name.replace(' ', '-')}.log"
+            process = start(program, environment, log)
             running.append(process)
-            wait_until_ready(url, process, log)
-        yield Demo(cds, ehr, environment)
+            if program.ready:
+                wait_until_ready(program.ready, process, log)
+        yield Demo(parts, environment)
     finally:
         for process in reversed(running):
             process.terminate()
@@ -118,10 +110,19 @@ def page(chromium: Browser, demo: Demo, request: pytest.FixtureRequest) -> Itera
     """A fresh browser profile; a script error or a refused resource fails the test (422 is a form sent back)."""
     context = chromium.new_context(viewport=request.param, base_url=demo.ehr)
     context.set_default_timeout(15_000)
-    opened = context.new_page()
-    trouble: list[str] = []
-    opened.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: trouble.append(str(error)))
-    yield opened
+    trouble = watched(context)
+    yield context.new_page()
     context.close()
     assert [text for text in trouble if "422" not in text] == []
+
+
+def watched(context: BrowserContext) -> list[str]:
+    """Errors of every page of a profile, also of windows that are opened later."""
+    trouble: list[str] = []
+
+    def watch(page: Page) -> None:
+        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+
+    context.on("page", watch)
+    return trouble

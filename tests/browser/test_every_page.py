@@ -1,0 +1,140 @@
+"""Every page of app and sandbox: axe without violations, and no sideways scrolling on a phone or at 200 % zoom."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.app_pages import TRIAL, answer, open_in_frame, open_in_window, sign_form, sign_order, start_over
+
+pytestmark = pytest.mark.browser
+
+SIZES = {"375px": (375, 740), "200%": (640, 450), "1280px": (1280, 900)}  # 1280 at 200 % is 640 wide
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], "iframes": False}
+# Wider than the window: what lies in a region that scrolls by itself is meant to.
+SIDEWAYS = """() => {
+  const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  const cut = [...document.querySelectorAll('main *')].filter(one => one.checkVisibility()
+    && !one.closest('.scroll, pre, option, svg') && one.getBoundingClientRect().right > innerWidth + 1);
+  return wide > 0 ? ['the page is ' + wide + ' px too wide', ...cut.map(one => one.outerHTML.slice(0, 120))] : [];
+}"""
+
+
+def violations(page: Page) -> list[str]:
+    """What axe says, one line each. Run by the debugger, so that the page's own policy stays as it is."""
+    page.evaluate(AXE)
+    found = page.evaluate(f"axe.run(document, {json.dumps(RULES)})")["violations"]
+    return [f"{one['id']}: {node['target']} {node['html'][:150]}" for one in found for node in one["nodes"]]
+
+
+def checked(page: Page, name: str) -> None:
+    """The page as it stands, at three sizes."""
+    wrong = {}
+    for size, (width, height) in SIZES.items():
+        page.set_viewport_size({"width": width, "height": height})
+        trouble = [*page.evaluate(SIDEWAYS), *violations(page)]
+        if trouble:
+            wrong[size] = trouble
+    assert wrong == {}, name
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/patients/trial-facts-missing",
+        "/patients/mixture",
+        "/patients/permanent-facts-missing?blank=1",
+        "/patients/trial-ready/forms/trial-ready-1",
+        "/payer",
+    ],
+)
+def test_pages_of_the_sandbox(page: Page, path: str) -> None:
+    page.goto(path)
+    checked(page, path)
+
+
+def test_pages_of_the_sandbox_after_signing(page: Page) -> None:
+    sign_order(page, "dose-above")
+    checked(page, "an order that waits")
+    sign_order(page, "trial-facts-missing")
+    for summary in page.locator("details:not([open]) > summary").all():
+        summary.click()
+    checked(page, "an order with its card")
+    open_in_frame(page)
+    checked(page, "the app in the EHR")
+
+
+def test_pages_of_the_app(page: Page) -> None:
+    sign_order(page, "trial-facts-missing")
+    app = open_in_window(page)
+    checked(app, "form")
+    for summary in app.locator("details:not([open]) > summary").all():
+        if summary.is_visible():
+            summary.click()
+    checked(app, "form with everything open")
+    app.get_by_role("button", name="Sign and save").click()
+    expect(app.locator("#problems")).to_be_visible()
+    checked(app, "form with problems")
+    app.get_by_role("link", name="Try out another rate").first.click()
+    checked(app, "what-if")
+    app.go_back()
+    app.locator(".evidence a").first.click()
+    checked(app, "evidence")
+    app.go_back()
+    app.locator("header nav a").first.click()
+    checked(app, "about this session")
+    app.go_back()
+    app.get_by_role("button", name="Save draft").click()
+    expect(app.get_by_role("status").first).to_be_visible()
+    checked(app, "draft saved")
+
+
+def test_pages_of_the_app_after_signing(page: Page) -> None:
+    sign_order(page, "trial-facts-missing")
+    app = open_in_window(page)
+    answer(app, TRIAL)
+    sign_form(app)
+    checked(app, "signed")
+    submit = app.get_by_role("link", name="Submit")
+    expect(submit).to_be_visible()
+    submit.click()
+    app.wait_for_load_state()
+    checked(app, "before submitting")
+    app.get_by_role("button", name="Sign out").click()
+    app.wait_for_load_state()
+    checked(app, "signed out")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/launch", 400),
+        ("/launch?iss=https://evil.example.org/fhir&launch=x", 400),
+        ("/callback?state=x&code=y", 400),
+        ("/l/none/form/1", 404),
+        ("/nowhere", 404),
+    ],
+)
+def test_pages_of_the_app_for_people_who_came_wrongly(page: Page, demo, path: str, status: int) -> None:
+    answered = page.goto(f"{demo.app}{path}")
+    assert answered.status in {status, 401, 410}
+    checked(page, path)
+
+
+def test_sign_in_page_of_a_standalone_launch(page: Page, demo) -> None:
+    start_over(page, "trial-facts-missing")
+    page.goto(f"{demo.app}/launch?iss={demo.ehr}/fhir")
+    expect(page.get_by_role("heading", name="Sign in to open")).to_be_visible()
+    checked(page, "sign in")
+    page.get_by_label("Patient").select_option("trial-facts-missing")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_load_state()
+    expect(page.get_by_text("Theodore Sample").first).to_be_visible()
+    checked(page, "opened on its own")

@@ -1,0 +1,169 @@
+"""From the order to the payer's decision in a real browser: approved, pended and approved, modified, not certified.
+
+Each ends with the payer's own systems holding the ClaimResponse once.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+
+from tests.browser.app_pages import answer, open_in_window, sign_form, sign_order, start_over
+
+pytestmark = pytest.mark.browser
+
+
+def open_request(page: Page) -> Page:
+    """Follow the card's link to the app's request page, in a window of its own."""
+    with page.context.expect_page() as opened:
+        page.get_by_role("button", name="in its own window").first.click()
+    expect(opened.value.get_by_role("heading", name="Request prior authorization")).to_be_visible()
+    return opened.value
+
+
+def submit(app: Page) -> None:
+    """Send the request for a drug that the clinic supplies; a code that nobody named is entered."""
+    app.get_by_label(re.compile("The clinic supplies it")).check()
+    for code in app.get_by_label("Billing code (HCPCS, CPT or NDC)").all():
+        code.fill("J3490")
+    app.get_by_role("button", name="Submit").click()
+    expect(app.get_by_role("heading", name="Prior authorization", exact=True)).to_be_visible()
+
+
+def explain(app: Page, words: str) -> None:
+    """The explanation is optional: it stands below what is folded away."""
+    field = app.get_by_label("Explanation")
+    if not field.is_visible():
+        app.locator("details.more > summary").last.click()
+    field.fill(words)
+    field.blur()
+
+
+def expect_standing(app: Page, words: str) -> None:
+    """The page says so, of itself: nothing is reloaded here."""
+    expect(app.locator("#standing-title")).to_have_text(words)
+
+
+def reference(app: Page) -> str:
+    """How the payer knows the request."""
+    line = app.locator("dt", has_text="Known to the payer as").first.locator("xpath=following-sibling::dd")
+    return re.sub(r"^P-|-\d+$", "", line.inner_text().strip())
+
+
+def open_case(app: Page, cds: str, case: str, person: str) -> Page:
+    """Sign in to the review desk as one of the demonstration's people and open the case."""
+    desk = app.context.new_page()
+    desk.goto(f"{cds}/review")
+    desk.get_by_role("button", name=re.compile(person)).click()
+    desk.get_by_role("link", name=re.compile(case)).click()
+    expect(desk.get_by_role("heading", name=re.compile(case))).to_be_visible()
+    return desk
+
+
+def send_decision(desk: Page) -> None:
+    """Look at the answer as it would go out, then send it."""
+    desk.get_by_role("button", name="Show the answer").click()
+    desk.get_by_role("button", name=re.compile("^Send")).click()
+    desk.wait_for_load_state()
+
+
+def received(ehr: str, number: str) -> list[tuple[str, int]]:
+    """What the payer's systems hold with this number: state of each row, and how often it was kept."""
+    until = time.monotonic() + 15
+    while time.monotonic() < until:
+        page = requests.get(f"{ehr}/payer", timeout=5).text
+        rows = [row for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL) if number in row]
+        if rows:
+            found = [re.search(r"version (\d+)", row) for row in rows]
+            return [(number, int(each[1])) for each in found if each]
+        time.sleep(0.1)
+    return []
+
+
+def number_of(app: Page) -> str:
+    """The authorization number on the decision page."""
+    return app.locator("dt", has_text="Authorization").first.locator("xpath=following-sibling::dd").inner_text().strip()
+
+
+def test_a_request_that_meets_everything_is_approved_at_once_and_answers_the_next_order(page: Page, demo) -> None:
+    sign_order(page, "trial-ready")
+    expect(page.locator("main")).to_contain_text("ready to submit")
+    app = open_request(page)
+    submit(app)
+    expect_standing(app, "Approved")
+    number = number_of(app)
+    assert received(demo.ehr, number) == [(number, 1)]
+    page.get_by_role("link", name="Sign again").or_(page.get_by_role("button", name="Sign again")).first.click()
+    page.get_by_role("button", name="Sign", exact=True).click()
+    expect(page.locator("main")).to_contain_text(number)  # satisfied, with the number
+
+
+def test_a_request_that_a_person_approves_shows_it_without_reloading(page: Page, demo) -> None:
+    sign_order(page, "refill")
+    app = open_request(page)
+    submit(app)
+    expect_standing(app, "Being reviewed")
+    case = reference(app)
+    desk = open_case(app, demo.cds, case, "Ada Quill")
+    for line in desk.get_by_role("radio", name="Approve as asked for").all():
+        line.check()
+    send_decision(desk)
+    app.evaluate("window.neverReloaded = true")
+    expect_standing(app, "Approved")
+    assert app.evaluate("window.neverReloaded")
+    number = number_of(app)
+    assert received(demo.ehr, number) == [(number, 1)]
+
+
+def test_a_dose_above_the_table_is_approved_with_a_change(page: Page, demo) -> None:
+    start_over(page, "dose-above")
+    page.get_by_role("button", name="Sign", exact=True).click()
+    page.get_by_label("Dose verified").first.check()
+    page.get_by_role("button", name="Sign with this reason").first.click()
+    app = open_in_window(page)
+    answer(app, {"Reason": "Verified chronic regimen"})
+    explain(app, "Stable for two years on this dose.")
+    sign_form(app)
+    app.get_by_role("link", name="Submit").click()
+    submit(app)
+    expect_standing(app, "Being reviewed")
+    desk = open_case(app, demo.cds, reference(app), "Ada Quill")
+    desk.get_by_role("radio", name="Approve with a change").first.check()
+    desk.get_by_label(re.compile("Morphine, mg per day")).fill("15")
+    desk.get_by_label(re.compile("Reason, for the provider")).first.fill("Agreed with the prescriber on the telephone.")
+    desk.get_by_label(re.compile("Or provision")).first.fill("prescriber agreement")
+    taper = desk.get_by_label(re.compile("How the dose comes down")).first
+    if taper.is_visible():
+        taper.fill("The basal rate is lowered over two weeks.")
+    for line in desk.get_by_role("radio", name="Approve as asked for").all()[1:]:
+        line.check()
+    send_decision(desk)
+    expect_standing(app, "Approved with a change")
+    number = number_of(app)
+    assert received(demo.ehr, number) == [(number, 1)]
+
+
+def test_a_request_that_a_physician_does_not_certify_says_why(page: Page, demo) -> None:
+    sign_order(page, "trial-too-short")
+    app = open_in_window(page)
+    answer(app, {"Reason": "Other"})
+    explain(app, "Four weeks were as long as the patient could bear.")
+    sign_form(app)
+    app.get_by_role("link", name="Submit").click()
+    submit(app)
+    expect_standing(app, "Being reviewed")
+    case = reference(app)
+    desk = open_case(app, demo.cds, case, "Lee Marsh")
+    desk.get_by_role("radio", name="Do not certify").first.check()
+    desk.get_by_label(re.compile("Reason, for the provider")).first.fill(
+        "Four weeks of treatment are shown; six are asked for."
+    )
+    desk.get_by_label("Criterion").first.select_option("I.2")
+    send_decision(desk)
+    expect_standing(app, "Not approved")
+    expect(app.locator("#standing")).to_contain_text("Four weeks of treatment are shown")
+    assert [count for _, count in received(demo.ehr, case)] in ([1], [1, 1])  # pended, then decided: each kept once
