@@ -81,13 +81,13 @@ class FormError(msgspec.Struct, frozen=True):
 def _written(value: Any) -> Any:
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"
-    raise NotImplementedError(type(value).__name__)  # msgspec's way to say that it cannot be written
+    raise TypeError(f"a {type(value).__name__} cannot be written")
 
 
 def _read(kind: Any, value: Any) -> Any:
     if kind is Fraction and isinstance(value, str):
         return Fraction(value)
-    raise NotImplementedError(kind)
+    raise TypeError(f"{kind} cannot be read")
 
 
 encode_context = msgspec.json.Encoder(enc_hook=_written).encode

@@ -46,7 +46,10 @@ STATIC_PROFILE: Final = f"{DTR}/dtr-std-questionnaire"
 ADAPTIVE_PROFILE: Final = f"{DTR}/dtr-questionnaire-adapt-search"
 INSIDE_PROFILE: Final = f"{DTR}/dtr-questionnaire-adapt"
 RESPONSE_PROFILE: Final = f"{DTR}/dtr-questionnaireresponse"
-ADAPTIVE_RESPONSE_PROFILE: Final = f"{DTR}/dtr-questionnaireresponse-adapt"
+ADAPTIVE_RESPONSE_PROFILE: Final = {
+    "2.0.1": f"{SDC}/sdc-questionnaireresponse-adapt",  # 2.0.1 has none of its own
+    "2.2": f"{DTR}/dtr-questionnaireresponse-adapt",
+}
 PACKAGE_PROFILE: Final = f"{DTR}/DTR-QPackageBundle"
 
 DOSE_LIMIT: Final = f"{OURS}/dose-limit"

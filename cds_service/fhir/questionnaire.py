@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import date
 from fractions import Fraction
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 import msgspec
 
@@ -73,8 +74,10 @@ def grown_questionnaire(writing: Writing, names: Iterable[str]) -> Resource:
     """What an adaptive form has asked so far, to travel inside a response: these questions, without conditions."""
     wanted = frozenset(names)
     kept = [_kept(item, wanted) for item in writing.form.items]
+    head = _head(writing, adaptive=True, profile=urls.INSIDE_PROFILE)
+    del head["url"]  # its profile allows none: what it is, ``derivedFrom`` says
     return {
-        **_head(writing, adaptive=True, profile=urls.INSIDE_PROFILE),
+        **head,
         "id": INSIDE,
         "extension": [_adaptive(writing), *_population(writing), *_limits(writing)],
         **_named(writing, adaptive=True),
@@ -102,6 +105,10 @@ def _head(writing: Writing, *, adaptive: bool, profile: str) -> Resource:
         "resourceType": "Questionnaire",
         "id": url.rpartition("/")[2],
         "meta": {"profile": [profile]},
+        "text": {
+            "status": "generated",
+            "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{escape(_title(guideline))}</div>',
+        },
         "url": url,
         "version": version,
     }
@@ -112,7 +119,7 @@ def _named(writing: Writing, *, adaptive: bool) -> Resource:
     ident = re.sub(r"[^A-Za-z0-9]", "", guideline.id)
     return {
         "name": f"Coverage{ident}{'Adaptive' if adaptive else ''}",
-        "title": f"{guideline.title} ({guideline.id})",
+        "title": _title(guideline),
         "status": "active",
         "experimental": True,
         "subjectType": ["Patient"],
@@ -123,6 +130,10 @@ def _named(writing: Writing, *, adaptive: bool) -> Resource:
         ),
         "effectivePeriod": _period(guideline.effective, guideline.until),
     }
+
+
+def _title(guideline: Guideline) -> str:
+    return f"{guideline.title} ({guideline.id})"
 
 
 def _period(start: date, end: date | None) -> Resource:

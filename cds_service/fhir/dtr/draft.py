@@ -43,7 +43,7 @@ class DraftFor(msgspec.Struct, frozen=True, kw_only=True):
 
 def draft_response(guideline: Guideline, form: Form, about: DraftFor, version: str, *, adaptive: bool) -> Resource:
     """The draft; the adaptive form's has no items yet."""
-    profile = urls.ADAPTIVE_RESPONSE_PROFILE if adaptive else urls.RESPONSE_PROFILE
+    profile = urls.ADAPTIVE_RESPONSE_PROFILE[version] if adaptive else urls.RESPONSE_PROFILE
     response: Resource = {
         "resourceType": "QuestionnaireResponse",
         "meta": {"profile": [profile]},
@@ -54,6 +54,8 @@ def draft_response(guideline: Guideline, form: Form, about: DraftFor, version: s
         "authored": about.at.isoformat(timespec="seconds"),
     }
     items = [] if adaptive else _items(guideline, form.items, about.documented, version)
+    if not items and not adaptive and version == "2.0.1":  # whose profile wants an item, with an answer or without
+        items = [{"linkId": group.name, "text": group.text} for group in form.items[:1]]
     return response | ({"item": items} if items else {})
 
 
