@@ -117,6 +117,14 @@ class DeliveryQueue(Protocol):
         ...
 
 
+class WaitingRows(Protocol):
+    """The part of the queue that pages and health look at."""
+
+    def waiting(self) -> Sequence[Waiting]:
+        """See ``DeliveryQueue``."""
+        ...
+
+
 class OutboxDesk(Protocol):
     """The outbox as an operator sees it; each act is audited in its own transaction."""
 

@@ -16,6 +16,8 @@ from cds_service.adapters.secret_files import load_client_secret
 from cds_service.adapters.sql import audit
 from cds_service.adapters.sql.cases import SqlCaseStore
 from cds_service.adapters.sql.database import Database
+from cds_service.adapters.sql.outbox import SqlOutbox
+from cds_service.adapters.sql.outbox_desk import SqlOutboxDesk
 from cds_service.adapters.sql.review_sessions import SqlSessions
 from cds_service.adapters.sql.reviews import SqlReviews
 from cds_service.domain.prior_auth import AuditEntry
@@ -73,6 +75,8 @@ def review_pages(
             clock=clock,
             guidelines=configuration.guidelines,
             provider=identity_provider(settings, clock),
+            outbox=SqlOutboxDesk(database),
+            waiting=SqlOutbox(database),
             demo_people=DEMO_PEOPLE if settings.insecure_dev and not settings.oidc_issuer else (),
         )
     )

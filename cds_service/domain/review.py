@@ -39,6 +39,7 @@ class Right(Enum):
     SIGN_ADVERSE = "sign_adverse"  # not certified, or less than was asked for
     READ_FIGURES = "read_figures"
     READ_AUDIT = "read_audit"
+    MANAGE_DELIVERY = "manage_delivery"  # what is stuck on its way to the payer's systems: try again, discard
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -50,13 +51,13 @@ class Person(msgspec.Struct, frozen=True):
     npi: str = ""
 
 
-_REVIEWER = frozenset({Right.READ_CASES, Right.WORK, Right.READ_FIGURES})
+_REVIEWER = frozenset({Right.READ_CASES, Right.WORK, Right.READ_FIGURES, Right.MANAGE_DELIVERY})
 _RIGHTS = {
     Role.PHYSICIAN: _REVIEWER,
     Role.PHARMACIST: _REVIEWER,
     Role.NURSE: _REVIEWER,
     Role.AUDITOR: frozenset({Right.READ_CASES, Right.READ_FIGURES, Right.READ_AUDIT}),
-    Role.POLICY_OWNER: frozenset({Right.READ_FIGURES}),  # no patient is needed to change a limit
+    Role.POLICY_OWNER: frozenset({Right.READ_FIGURES, Right.MANAGE_DELIVERY}),  # no patient is needed to change a limit
 }
 
 

@@ -75,7 +75,7 @@ class SqlOutboxDesk:
 
         def work(session: sa.Connection) -> int:
             count = session.execute(statement).rowcount
-            audit_log.append(session, [audit])
+            audit_log.append(session, [audit] if count else [])
             return count
 
         return self._database.session(work, durable=True)

@@ -10,6 +10,7 @@ from flask import Blueprint, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from cds_service.delivery_ports import OutboxDesk, WaitingRows
 from cds_service.domain.payer import Payer
 from cds_service.domain.prior_auth import AuditEntry
 from cds_service.domain.review import Person
@@ -21,6 +22,7 @@ from cds_service.use_cases.review_queue import ReviewQueue
 from cds_service.web.call_note import NOTE
 from cds_service.web.review.audit_pages import Report, add_audit
 from cds_service.web.review.case_pages import Desk, Settler, add_cases
+from cds_service.web.review.delivery_pages import add_deliveries
 from cds_service.web.review.figure_pages import add_figures
 from cds_service.web.review.guard import HEADERS, Guard
 from cds_service.web.review.pages import Renderer, sanitised
@@ -47,6 +49,8 @@ class Workplace(msgspec.Struct, frozen=True, kw_only=True):
     guidelines: Sequence[Guideline]
     provider: IdentityProvider | None = None
     demo_people: Sequence[Person] = ()
+    outbox: OutboxDesk | None = None
+    waiting: WaitingRows | None = None
 
 
 def blueprint(workplace: Workplace) -> Blueprint:
@@ -71,6 +75,8 @@ def blueprint(workplace: Workplace) -> Blueprint:
     add_queue(routes, guard, renderer, workplace.queue, workplace.guidelines)
     add_cases(routes, _desk(workplace, guard, renderer))
     add_figures(routes, guard, renderer, workplace.reads, workplace.guidelines, workplace.clock)
+    if workplace.outbox is not None and workplace.waiting is not None:
+        add_deliveries(routes, guard, renderer, workplace.outbox, workplace.waiting, workplace.clock)
     add_audit(routes, guard, renderer, workplace.reads, workplace.verify, workplace.note, workplace.clock)
     routes.add_app_template_filter(sanitised, "sanitised")
     routes.after_request(_with_headers)
