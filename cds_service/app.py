@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,7 @@ from cds_service.adapters.endpoint_files import load_endpoints
 from cds_service.adapters.fhir_http import HttpFhirReader
 from cds_service.adapters.guarded_http import GuardedHttp, server_states
 from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
+from cds_service.adapters.licensed_codes import load_licensed_codes
 from cds_service.adapters.memory import MemoryStore
 from cds_service.adapters.policy_files import Configuration, load_configuration
 from cds_service.adapters.secret_files import load_or_make_key, load_or_make_token_key, load_readers
@@ -211,6 +213,7 @@ def prior_auth_parts(settings: Settings, rules: Rules, world: Adapters) -> Prior
         ),
         public_url=settings.public_url,
         max_bytes=settings.pas_max_body_bytes,
+        knows_reason=partial(load_licensed_codes(settings.licensed_codes_dir).knows, "x12-886"),
     )
 
 

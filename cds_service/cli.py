@@ -265,6 +265,17 @@ def check_client(ident: str) -> None:
     sys.exit(0 if report.fine else EXIT_REFUSED)
 
 
+@main.command("codes")
+def codes() -> None:
+    """Say which licensed code tables are there, and what the missing ones leave out."""
+    from cds_service.adapters.licensed_codes import LISTS, load_licensed_codes
+
+    held = load_licensed_codes(from_env().licensed_codes_dir)
+    missing = held.missing()
+    for name in LISTS:
+        click.echo(f"{name}: missing; {missing[name]}" if name in missing else f"{name}: {len(held.lists[name])} codes")
+
+
 main.add_command(delivery_cli.deliver)
 main.add_command(delivery_cli.outbox)
 main.add_command(review_cli.figures)

@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payer_endpoints_dir: Path = _PROJECT / "config" / "payer_endpoints"  # where ClaimResponses are delivered
     smart_app_url: str = ""  # where cards send people to; none: cards have no SMART link
     token_key_file: Path = Path("var/token.key")  # signs the tokens that systems call with
+    licensed_codes_dir: Path | None = None  # the licensee's own X12, HCPCS and CPT tables; none is shipped
     watermark_file: Path | None = None  # remembers how far the database was; None: see ``watermark``
     key_file: Path = Path("var/patient.key")  # keys the digest by which a patient is recognised, never an id
     readers_file: Path | None = None  # who may read stored determinations: lines "name sha256-of-token"
@@ -289,6 +290,7 @@ VARIABLES: Mapping[str, tuple[str, Reader]] = {
     "CDS_TOKEN_KEY_FILE": ("token_key_file", _path),
     "CDS_KEY_FILE": ("key_file", _path),
     "CDS_WATERMARK_FILE": ("watermark_file", _path),
+    "CDS_LICENSED_CODES_DIR": ("licensed_codes_dir", _path),
     "CDS_READERS_FILE": ("readers_file", _path),
     "CDS_METRICS_TOKEN_SHA256": ("metrics_token_sha256", _digest),
     "CDS_INSECURE_DEV": ("insecure_dev", _switch),

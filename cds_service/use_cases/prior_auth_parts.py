@@ -35,6 +35,7 @@ class PriorAuthParts(msgspec.Struct, frozen=True, kw_only=True):
     destinations: Callable[[str], Sequence[str]]
     public_url: str
     max_bytes: int = MAX_BYTES
+    knows_reason: Callable[[str], bool] = lambda _code: True  # a decision reason of X12's list 886
 
     def base(self, version: str) -> str:
         """Address of the PAS server of a version."""

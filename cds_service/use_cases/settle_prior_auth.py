@@ -155,6 +155,8 @@ class SettlePriorAuth:
             if line is None or line.action is not ReviewAction.PENDED:
                 raise RuleBroken("this line does not wait for a decision", expression=f"{where}.sequence")
             _check(line, each, where)
+            if each.reason is not None and each.reason.code and not self._parts.knows_reason(each.reason.code):
+                raise RuleBroken("the licensed list of reasons has no such code", expression=f"{where}.reason.code")
             settled[each.sequence] = self._line(case, line, each, now)
         if len({each.sequence for each in decision.items}) != len(decision.items):
             raise RuleBroken("a line is decided once", expression="items")

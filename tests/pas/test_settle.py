@@ -204,3 +204,17 @@ def test_the_log_tells_machine_and_person_apart(pas: Pas) -> None:
     pas.submit(request(number=2))
     rows = pas.rows("SELECT detail FROM case_event WHERE kind = 'line_decided' ORDER BY seq")
     assert [json.loads(row.detail)["machine"] for row in rows] == [False, True]
+
+
+def test_a_reason_code_is_held_against_the_licensed_list_where_there_is_one(pas: Pas) -> None:
+    case = pended(pas)
+    coded = denial(msgspec.structs.replace(REASON, code="0A"))
+    known = msgspec.structs.replace(pas.parts, knows_reason=lambda code: code == "0B")
+    decision = HumanDecision(case_id=case.id, version_seen=1, reviewer=PHYSICIAN, items=(coded,))
+    with pytest.raises(RuleBroken) as caught:
+        SettlePriorAuth(known).settle(decision)
+    assert caught.value.expression == "items[0].reason.code"
+    line = claim_response(json.loads(pas.settle(case, coded).response))["item"][
+        0
+    ]  # without a list every code may stand
+    assert part(line, "reasonCode")["valueCodeableConcept"]["coding"][0]["code"] == "0A"
