@@ -16,7 +16,6 @@ from cds_service.domain.delivery import Sent, Step
 from tests.support.deliveries import put_case
 from tests.support.review_desk import NOW, Browser, Desk
 
-
 _numbers = count(1)
 
 
