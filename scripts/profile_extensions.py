@@ -7,6 +7,7 @@ from typing import Any
 
 from cds_service.fhir import form_urls as urls
 from cds_service.fhir.dtr.draft import CONTEXT_EXTENSION
+from cds_service.fhir.pas.authorization_feed import THERAPY
 
 Resource = dict[str, Any]
 Head = Callable[[str, str, str], Resource]
@@ -58,6 +59,14 @@ _EXTENSIONS: tuple[tuple[str, str, str, str, str, tuple[tuple[str, int, str], ..
         "QuestionnaireResponse",
         "1",
         "string",
+    ),
+    (
+        THERAPY,
+        "Authorized therapy",
+        "One drug of an authorization, the most of it that is covered in a day, and its route: what PAS cannot say.",
+        "ClaimResponse.item",
+        "*",
+        (("drug", 1, "Coding"), ("daily", 0, "Quantity"), ("route", 0, "CodeableConcept")),
     ),
 )
 
