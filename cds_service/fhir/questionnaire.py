@@ -251,7 +251,7 @@ def _is_part(item: Item) -> bool:
 def _item_extensions(writing: Writing, item: Item) -> list[Resource]:
     found: list[Resource] = []
     if item.serves or (item.cite and item.kind == "group"):
-        found.append({"url": urls.SUPPORT_LINK[writing.version], "valueUri": writing.policy_url})
+        found.append(_support_link(writing))
     if item.unit:
         code, text = _UNITS.get(item.unit, ("{" + item.unit + "}", item.unit))
         found.append({"url": urls.UNIT, "valueCoding": {"system": _UCUM, "code": code, "display": text}})
@@ -266,6 +266,16 @@ def _item_extensions(writing: Writing, item: Item) -> list[Resource]:
     if item.who:
         found.append({"url": urls.ANSWERED_BY, "valueCode": item.who})
     return found
+
+
+def _support_link(writing: Writing) -> Resource:
+    """The public page of the guideline; 2.2 writes it with a label."""
+    url = urls.SUPPORT_LINK[writing.version]
+    if writing.version == "2.0.1":
+        return {"url": url, "valueUri": writing.policy_url}
+    label = f"Guideline {writing.guideline.id}"
+    parts = [{"url": "label", "valueString": label}, {"url": "link", "valueUri": writing.policy_url}]
+    return {"url": url, "extension": parts}
 
 
 def _fhirpath(expression: str) -> Resource:

@@ -267,7 +267,9 @@ def test_PS17_help_names_the_section_of_the_guideline_and_links_to_it(version: s
     form = by_link(published(version))
     assert "POSITION STATEMENT I.2" in form["noninvasive_trial_weeks-help"]["text"]
     (found,) = extension(form["noninvasive_trial_weeks"], f"http://hl7.org/fhir/StructureDefinition/{link}")
-    assert found["valueUri"].endswith("/policies/09-J1000-31")
+    told = found.get("valueUri") or {part["url"]: part for part in found["extension"]}["link"]["valueUri"]
+    assert told.endswith("/policies/09-J1000-31")
+    assert ("extension" in found) is (version == "2.2")  # label and link there, an address alone before
 
 
 def test_the_dose_table_travels_with_the_form_as_printed() -> None:
