@@ -25,6 +25,8 @@ from cds_service.domain.record import Code  # noqa: E402
 from cds_service.fhir.answer_sets import choice_sets  # noqa: E402
 from cds_service.fhir.dtr.capability import capability_statement  # noqa: E402
 from cds_service.fhir.form_urls import VERSIONS  # noqa: E402
+from cds_service.fhir.pas.capability import GUIDES  # noqa: E402
+from cds_service.fhir.pas.capability import capability_statement as pas_capability  # noqa: E402
 from cds_service.fhir.systems import LOINC, OUR_BASE  # noqa: E402
 from cds_service.policy.model import Fact  # noqa: E402
 from cds_service.use_cases.decide import Addresses, prepare  # noqa: E402
@@ -76,8 +78,16 @@ def resources() -> Iterator[tuple[str, Resource]]:
     yield from _named(flags, _whole(flags), reasons, _whole(reasons))
     yield from _named(*extensions(_head))
     yield from _named(*(capability_statement(version) for version in VERSIONS))
+    yield from _named(*(_prior_authorization(version) for version in GUIDES))
     yield from questionnaires(configuration)
     yield from _named(requirements(templates([Code(LOINC, "any")])))  # which codes is the guideline's business
+
+
+def _prior_authorization(version: str) -> Resource:
+    """What the PAS base of a version answers."""
+    base = f"https://cds.example.org/pas/{version}"
+    statement = pas_capability(version, base, "https://cds.example.org/oauth/token", DATE)
+    return {"resourceType": statement.pop("resourceType"), "id": f"pas-payer-{version.replace('.', '-')}", **statement}
 
 
 def questionnaires(configuration: Configuration) -> Iterator[tuple[str, Resource]]:
