@@ -35,7 +35,8 @@ from cds_service.adapters.sql.migrate import migrate  # noqa: E402
 from cds_service.adapters.sql.outbox import enqueue  # noqa: E402
 from cds_service.adapters.sql.prior_auth_tables import PA_VERSION  # noqa: E402
 from cds_service.prior_auth_ports import OutboxEntry  # noqa: E402
-from scripts.kill_test import Clients, Rig, until  # noqa: E402
+from scripts.kill_clients import Clients  # noqa: E402
+from scripts.kill_test import Rig, until  # noqa: E402
 from tests.support import deliveries, pas_bundles  # noqa: E402
 from tests.support.postgres import PostgresServer, programs  # noqa: E402
 
