@@ -26,6 +26,7 @@ from smart_app.form_state import (
     FormEntry,
     FormFile,
     FormStore,
+    LeftBehind,
     PackageCopy,
     Work,
     decode_package,
@@ -131,7 +132,8 @@ class CoverageForms:
             form = read_kept(blob) if kept.file.grown is None else read_form(kept.file.grown, package.value_sets)
             return Opened(work, chart, entry, package, form, kept.file, kept.version, payer)
         form = read_kept(blob)
-        file = self._begun(form, package)
+        begun = self._begun(form, package)
+        file = msgspec.structs.replace(begun, canonical=entry.canonical, orders=work.wanted.orders)
         opened = Opened(work, chart, entry, package, form, file, 0, payer)
         opened = self._filled(opened, ehr)
         return self.keep(launch, opened)
@@ -150,6 +152,22 @@ class CoverageForms:
         """Look into the chart once more, on the person's wish; what a person answered stays (SD-15, AP-17)."""
         fresh = with_file(opened, found={}, as_of=self.parts.now())
         return self.keep(launch, self._filled(fresh, ehr))
+
+    def left_behind(self, launch: Launch, opened: Opened) -> LeftBehind | None:
+        """What the same person entered earlier and did not save; asked only before anything is entered anew."""
+        if opened.version != 1:
+            return None
+        return FormStore(self.parts.store, launch.id).left_behind(opened.entry.canonical, opened.work.wanted.orders)
+
+    def take_over(self, launch: Launch, opened: Opened, *, wanted: bool) -> Opened:
+        """Go on with what was left behind, or forget it."""
+        left = self.left_behind(launch, opened)
+        if left is None:
+            return opened
+        FormStore(self.parts.store, launch.id).forget(left)
+        if wanted:
+            opened = msgspec.structs.replace(opened, file=left.file)
+        return self.keep(launch, opened)
 
     def keep(self, launch: Launch, opened: Opened) -> Opened:
         """Keep it under the next version. Raises FormChanged when another request was quicker."""

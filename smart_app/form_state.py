@@ -87,6 +87,8 @@ class FormFile(msgspec.Struct, frozen=True, kw_only=True):
     form.
     """
 
+    canonical: str = ""
+    orders: tuple[str, ...] = ()
     filling: Filling = Filling()
     found: dict[str, Found] = {}
     as_of: datetime
@@ -120,6 +122,15 @@ _T = TypeVar("_T", Work, ChartCopy, PackageCopy, FormFile)
 _ENCODE = msgspec.json.Encoder(decimal_format="number").encode
 
 
+class LeftBehind(msgspec.Struct, frozen=True):
+    """Answers that an earlier launch of the same person for the same patient kept, and the EHR never got."""
+
+    launch: str
+    kind: str
+    kept: datetime
+    file: FormFile
+
+
 class FormStore:
     """The records of one launch."""
 
@@ -127,6 +138,21 @@ class FormStore:
         """Over the app's own store."""
         self._store = store
         self._launch = launch_id
+
+    def left_behind(self, canonical: str, orders: tuple[str, ...]) -> LeftBehind | None:
+        """The newest unsaved answers to the same form about the same orders (SM-42)."""
+        for left in self._store.left_forms(self._launch):
+            if not left.kind.startswith("form-"):
+                continue
+            file = _decode(left.blob, FormFile)
+            same = file.canonical == canonical and file.orders == orders
+            if same and file.changed and file.status == "in-progress":
+                return LeftBehind(left.launch_id, left.kind, left.kept, file)
+        return None
+
+    def forget(self, left: LeftBehind) -> None:
+        """They were taken over, or are not wanted."""
+        self._store.drop_form(left.launch, left.kind)
 
     def work(self) -> Work | None:
         """What the launch is about; None before it was opened."""

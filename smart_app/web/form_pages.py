@@ -102,7 +102,8 @@ def form(number: int) -> Answer | str:
         return redirect(url_for("form_side.summary", number=number), 303)
     if opened.entry.adaptive and opened.file.grown is None:
         opened = desk().adaptive.next(g.launch, g.ehr, opened)
-    return _page(opened, said=SAID.get(request.args.get("said", ""), ""))
+    left = _forms().left_behind(g.launch, opened)
+    return _page(opened, said=SAID.get(request.args.get("said", ""), ""), left=left)
 
 
 @blueprint.post("/l/<launch_id>/form/<int:number>")
@@ -113,6 +114,9 @@ def change(number: int) -> Answer | str | tuple[str, int]:
     opened = _forms().open(g.launch, g.ehr, number)
     if opened.file.status == "completed" and request.form.get("do") != "check":
         return redirect(url_for("form_side.summary", number=number), 303)
+    if request.form.get("do") in {"take-left", "leave-left"}:
+        _forms().take_over(g.launch, opened, wanted=request.form["do"] == "take-left")
+        return redirect(url_for("forms.form", number=number), 303)
     if request.form.get("version", "") != str(opened.version):
         return _elsewhere(opened)
     changes, wrong = changes_in(opened, request.form, request.files)

@@ -383,6 +383,29 @@ def test_fault_F1_another_window_was_quicker_and_nothing_is_lost_silently(
     assert answers_of(visit.saved)["why"][0]["valueString"] == "from the first window"
 
 
+def test_AP17_what_was_entered_and_never_saved_is_offered_at_the_next_launch(
+    app: AppUnderTest, ehr: SmartEhr, payer: ForeignPayer
+) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+    first = FormVisit(app, ehr, payer)
+    first.open()
+    first.press("check", {"a:why": "entered, not saved"})
+    for choice, expected in (("take-left", True), ("leave-left", False)):
+        again = FormVisit(app, ehr, payer)
+        assert "Go on where you stopped?" in again.open()
+        assert "entered, not saved" not in again.page
+        again.post(again.path, {"do": choice})
+        assert ('value="entered, not saved"' in again.page) is expected
+        assert "Go on where you stopped?" not in again.page
+    assert "Go on where you stopped?" not in FormVisit(app, ehr, payer).open()
+    # another person's answers are never offered
+    other = FormVisit(app, ehr, payer)
+    other.open()
+    other.press("check", {"a:why": "by the doctor"})
+    as_nurse(ehr)
+    assert "Go on where you stopped?" not in FormVisit(app, ehr, payer).open()
+
+
 def as_nurse(ehr: SmartEhr) -> None:
     nurse = {"system": "http://terminology.hl7.org/CodeSystem/practitioner-role", "code": "nurse", "display": "Nurse"}
     ehr.resources["Practitioner/nurse-1"] = {
@@ -392,7 +415,7 @@ def as_nurse(ehr: SmartEhr) -> None:
         "resourceType": "PractitionerRole", "id": "r1", "practitioner": {"reference": "Practitioner/nurse-1"},
         "code": [{"coding": [nurse]}],
     }  # fmt: skip
-    ehr.id_claims["fhirUser"] = f"{ehr.iss}/Practitioner/nurse-1"
+    ehr.id_claims |= {"fhirUser": f"{ehr.iss}/Practitioner/nurse-1", "sub": "user-2"}
 
 
 def test_AP17_a_nurse_hands_over_and_the_prescriber_signs(
@@ -409,7 +432,8 @@ def test_AP17_a_nurse_hands_over_and_the_prescriber_signs(
     assert nurse.status == 422
     assert nurse.saved["status"] == "in-progress"
 
-    del ehr.id_claims["fhirUser"], ehr.resources["PractitionerRole/r1"]
+    ehr.id_claims.clear()
+    del ehr.resources["PractitionerRole/r1"]
     doctor = FormVisit(app, ehr, payer)
     page = doctor.open()
     assert 'value="by the nurse"' in page
