@@ -276,10 +276,8 @@ def codes() -> None:
         click.echo(f"{name}: missing; {missing[name]}" if name in missing else f"{name}: {len(held.lists[name])} codes")
 
 
-main.add_command(delivery_cli.deliver)
-main.add_command(delivery_cli.outbox)
-main.add_command(review_cli.figures)
-main.add_command(review_cli.audit)
+for _command in (delivery_cli.deliver, delivery_cli.outbox, review_cli.figures, review_cli.audit):
+    main.add_command(_command)
 
 
 @main.group()
