@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smart_app.sdc import keys
 from smart_app.sdc.context import nothing_known
 from smart_app.sdc.filling import (
     Answer,
@@ -118,6 +119,17 @@ def test_a_place_that_the_form_does_not_have_is_refused() -> None:
         add_row(one, start(one), "d")
     with pytest.raises(UnknownKey):
         remove_row(one, start(one), "g", 7)
+
+
+def test_a_key_names_an_item_only_by_its_whole_path() -> None:
+    one = form(item("g", "group", item("a/b[1]"), repeats=True), item("q", "boolean", item("why")))
+    named = keys.below("g[1]", "a/b[1]")
+    found = keys.item_of(one, named)
+    assert found is not None
+    assert (found.link_id, keys.link_id(named), keys.row_number(named)) == ("a/b[1]", "a/b[1]", 0)
+    assert keys.item_of(one, "g[1]") is not None
+    for wrong in (f"{named}[1]", "g/why", "q[1]/why", "why", "q[1]"):
+        assert keys.item_of(one, wrong) is None
 
 
 def words(response: dict[str, Any]) -> list[tuple[str, bool]]:
