@@ -19,7 +19,7 @@ from scripts.demo_parts import Demo as Parts
 from scripts.demo_parts import start
 
 BIN = Path(sys.executable).parent
-READY_SECONDS = 30
+READY_SECONDS = 90
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
