@@ -10,6 +10,7 @@ import pytest
 
 from smart_app.sdc.context import Context, nothing_known
 from smart_app.sdc.filling import Filling, Note, Origin, add_row, answer, from_bytes, remove_row, to_bytes
+from smart_app.sdc.form import read_form
 from smart_app.sdc.populate import MAX_QUERIES, populate, recalculate, start
 from smart_app.sdc.response import from_response, to_response
 from smart_app.sdc.shapes import Form
@@ -28,6 +29,7 @@ from tests.support.sdc_forms import (
     fhirpath,
     form,
     item,
+    questionnaire,
     variable,
 )
 
@@ -267,6 +269,29 @@ def test_SD17_results_become_answers_of_the_items_type(
     done = populate(one, start(one), context(obs=obs, attachment=attachment), nothing_known)
     assert done.filling.state("a").values == ((expected,) if expected else ())
     assert [failure.code for failure in done.failures] == ([] if expected else ["type"])
+
+
+MEMBERS = [
+    # value set, whether the answer is in it (None: nobody can tell, which is told)
+    ("#mine", True),
+    ("urn:other", False),
+    ("urn:other|1", False),
+    ("urn:elsewhere", None),
+]
+
+
+@pytest.mark.parametrize(("canonical", "expected"), MEMBERS)
+def test_membership_is_known_for_value_sets_of_the_package_only(canonical: str, expected: bool | None) -> None:
+    include = {"system": "urn:sample", "concept": [{"code": "one"}]}
+    mine = {"resourceType": "ValueSet", "id": "mine", "compose": {"include": [include]}}
+    expansion = {"contains": [{"system": "urn:x", "code": "one"}]}
+    other = {"resourceType": "ValueSet", "url": "urn:other", "version": "1", "expansion": expansion}
+    raw = questionnaire(initial("boolean", f"%coded.code.coding.memberOf('{canonical}')"), contained=[mine])
+    one = read_form(raw, [other])
+    coded = {"resourceType": "Observation", "code": {"coding": [CODED]}}
+    done = populate(one, start(one), context(coded=coded), nothing_known)
+    assert done.filling.state("a").values == (() if expected is None else ({"valueBoolean": expected},))
+    assert [failure.code for failure in done.failures] == (["unsupported"] if expected is None else [])
 
 
 def test_SD05_a_first_value_is_given_once_and_not_again_when_it_was_cleared() -> None:
