@@ -33,10 +33,11 @@ from smart_app.form_state import (
 )
 from smart_app.registry import PayerProfile
 from smart_app.sdc import filling as fillings
-from smart_app.sdc.context import Context
+from smart_app.sdc.context import Context, Found
 from smart_app.sdc.filling import Author, Filling, Origin
 from smart_app.sdc.form import read_form
-from smart_app.sdc.populate import Populated, populate, recalculate, start
+from smart_app.sdc.populate import Change as ChartChange
+from smart_app.sdc.populate import Populated, accept, populate, preview, recalculate, start
 from smart_app.sdc.response import from_response
 from smart_app.sdc.shapes import Form, Fragment
 from smart_app.sdc.view import view
@@ -148,10 +149,24 @@ class CoverageForms:
         settled = recalculate(opened.form, filling, opened.context)
         return with_file(opened, filling=settled.filling, changed=True)
 
-    def refill(self, launch: Launch, ehr: EhrClient, opened: Opened) -> Opened:
-        """Look into the chart once more, on the person's wish; what a person answered stays (SD-15, AP-17)."""
+    def look_again(self, ehr: EhrClient, opened: Opened) -> tuple[tuple[ChartChange, ...], Opened]:
+        """What the chart would say now where the form says something else, and the form with what was looked up."""
         fresh = with_file(opened, found={}, as_of=self.parts.now())
-        return self.keep(launch, self._filled(fresh, ehr))
+        look, found = lookup_of(ehr), dict[str, Found]()
+
+        def noting(queries: Sequence[str]) -> Mapping[str, Seen]:
+            seen = look(queries)
+            found.update({query: Found(each.state, each.resources, each.why) for query, each in seen.items()})
+            return seen
+
+        changes = preview(fresh.form, fresh.file.filling, fresh.context, noting)
+        return changes, with_file(fresh, found=found)
+
+    def take(self, launch: Launch, looked: Opened, changes: Sequence[ChartChange], chosen: Sequence[str]) -> Opened:
+        """Take over the changes that the person chose; every other answer stays (SD-15)."""
+        filling = accept(looked.file.filling, changes, chosen)
+        settled = recalculate(looked.form, filling, looked.context)
+        return self.keep(launch, with_file(looked, filling=settled.filling, changed=bool(chosen)))
 
     def left_behind(self, launch: Launch, opened: Opened) -> LeftBehind | None:
         """What the same person entered earlier and did not save; asked only before anything is entered anew."""

@@ -6,27 +6,23 @@ A script of ours posts the same form after each change and swaps the body that c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
 
-import msgspec
-from flask import Blueprint, Flask, g, redirect, render_template, request, url_for
+from flask import Blueprint, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
 from smart_app.adaptive_form import NotReady
 from smart_app.coverage_form import CoverageForms, Opened
 from smart_app.dtr.context import Wanted, asks_to_submit
 from smart_app.errors import Trouble
-from smart_app.form_layout import arrange, every, from_chart, is_hand_over
-from smart_app.form_saving import ATTESTED_BY, ATTESTED_ON, Outcome
+from smart_app.form_layout import every
+from smart_app.form_saving import Outcome
 from smart_app.form_state import FormEntry, FormStore, Work
-from smart_app.form_words import kind_words, title_of, when, who
 from smart_app.opening import Choice, open_launch
-from smart_app.sdc import keys
-from smart_app.sdc.view_shapes import FormView, ItemView, Problem
+from smart_app.sdc.view_shapes import FormView, ItemView
 from smart_app.web.form_desk import desk
 from smart_app.web.form_fields import changes_in, row_change
-from smart_app.web.form_pictures import pictures_of
+from smart_app.web.form_view import field_id, page_of
+from smart_app.web.refill_pages import show_changes
 from smart_app.web.security import launch_required
 
 blueprint = Blueprint("forms", __name__)
@@ -41,11 +37,25 @@ SAID = {
     "failed": "The EHR did not answer, so it is not certain that the draft was saved. Your answers are kept here: "
     "press Save draft again.",
     "refused": "The EHR did not take it. Your answers are kept here, and you can download them.",
-    "refilled": "The chart was read again. Answers of people were left as they are.",
+    "refilled": "What you ticked was taken over from the chart.",
+    "nothing-new": "The chart was read again. It says nothing new.",
     "theirs": "The version from the chart is shown now.",
     "next": "The payer has further questions.",
     "last": "The payer has no further questions. The form can be signed.",
 }
+
+
+@blueprint.before_request
+def _allow_files() -> None:
+    """A form may carry files; every other request stays small."""
+    if request.endpoint == "forms.change":
+        request.max_content_length = LARGEST_UPLOAD
+
+
+@blueprint.teardown_request
+def _close_files(_error: BaseException | None) -> None:
+    """Larger files lie on the disk until they are closed."""
+    request.close()
 
 
 @blueprint.get("/l/<launch_id>/")
@@ -88,7 +98,11 @@ def more() -> Answer | str:
         assertion=request.form.get("context", ""),
         questionnaires=tuple(request.form.getlist("questionnaire")),
     )
-    return _opened(open_launch(desk().parts, g.launch, g.ehr, chosen, afresh=False))
+    found = open_launch(desk().parts, g.launch, g.ehr, chosen, afresh=False)
+    before = len(work.forms) if work is not None else 0
+    if isinstance(found, Work) and len(found.forms) > before:
+        return redirect(url_for("forms.form", number=found.forms[-1].number), 303)
+    return _opened(found)
 
 
 @blueprint.get("/l/<launch_id>/form/<int:number>")
@@ -103,14 +117,13 @@ def form(number: int) -> Answer | str:
     if opened.entry.adaptive and opened.file.grown is None:
         opened = desk().adaptive.next(g.launch, g.ehr, opened)
     left = _forms().left_behind(g.launch, opened)
-    return _page(opened, said=SAID.get(request.args.get("said", ""), ""), left=left)
+    return page_of(opened, said=SAID.get(request.args.get("said", ""), ""), left=left)
 
 
 @blueprint.post("/l/<launch_id>/form/<int:number>")
 @launch_required
 def change(number: int) -> Answer | str | tuple[str, int]:
     """Everything that was on the page comes in; ``do`` says what to do then."""
-    request.max_content_length = LARGEST_UPLOAD
     opened = _forms().open(g.launch, g.ehr, number)
     if opened.file.status == "completed" and request.form.get("do") != "check":
         return redirect(url_for("form_side.summary", number=number), 303)
@@ -126,21 +139,21 @@ def change(number: int) -> Answer | str | tuple[str, int]:
     if changed.file is not opened.file:
         changed = _forms().keep(g.launch, changed)
     if wrong:
-        return _page(changed, files=wrong, tried=True), 422
+        return page_of(changed, files=wrong, tried=True), 422
     return _ACTIONS.get(action.partition(":")[0], _shown)(changed)
 
 
 def _shown(opened: Opened) -> Answer | str:
     """An answer was taken in: the body alone for the script, else the whole page anew."""
     if request.headers.get("X-Fragment"):
-        return _page(opened, template="form_body.html")
+        return page_of(opened, template="form_body.html")
     return redirect(url_for("forms.form", number=opened.entry.number, _anchor=_anchor()), 303)
 
 
 def _saved(opened: Opened) -> Answer | str | tuple[str, int]:
     outcome = desk().saving.save_draft(g.launch, g.ehr, opened)
     if request.headers.get("X-Fragment") and outcome.state in {"saved", "kept"}:
-        return _page(outcome.opened, template="form_body.html")
+        return page_of(outcome.opened, template="form_body.html")
     return _after(outcome, outcome.state)
 
 
@@ -152,22 +165,17 @@ def _handed(opened: Opened) -> Answer | str | tuple[str, int]:
 def _signed(opened: Opened) -> Answer | str | tuple[str, int]:
     outcome = desk().saving.sign(g.launch, g.ehr, opened)
     if outcome.state in {"not_ready", "not_allowed"}:
-        return _page(outcome.opened, tried=True), 422
+        return page_of(outcome.opened, tried=True), 422
     if outcome.opened.file.status == "completed":
         return redirect(url_for("form_side.summary", number=opened.entry.number), 303)
     return _after(outcome, outcome.state)
-
-
-def _refilled(opened: Opened) -> Answer:
-    _forms().refill(g.launch, g.ehr, opened)
-    return redirect(url_for("forms.form", number=opened.entry.number, said="refilled"), 303)
 
 
 def _next(opened: Opened) -> Answer | tuple[str, int]:
     try:
         later = desk().adaptive.next(g.launch, g.ehr, opened)
     except NotReady:
-        return _page(opened, tried=True), 422
+        return page_of(opened, tried=True), 422
     said = "last" if later.file.finished else "next"
     return redirect(url_for("forms.form", number=opened.entry.number, said=said), 303)
 
@@ -179,7 +187,7 @@ _ACTIONS = {
     "save": _saved,
     "hand-over": _handed,
     "sign": _signed,
-    "refill": _refilled,
+    "refill": show_changes,
     "next": _next,
 }
 
@@ -189,7 +197,7 @@ def _after(outcome: Outcome, said: str) -> Answer | tuple[str, int]:
     if outcome.state == "conflict":
         return redirect(url_for("form_side.conflict", number=number), 303)
     if outcome.state in {"refused", "failed"}:
-        return _page(outcome.opened, said=SAID[outcome.state], ehr_said=outcome.said, bad=True), 502
+        return page_of(outcome.opened, said=SAID[outcome.state], ehr_said=outcome.said, bad=True), 502
     return redirect(url_for("forms.form", number=number, said=said), 303)
 
 
@@ -199,7 +207,7 @@ def _elsewhere(opened: Opened) -> tuple[str, int]:
     changed = _forms().change(opened, changes)
     mine = _differences(opened, changed)
     template = "form_body.html" if request.headers.get("X-Fragment") else "form.html"
-    return _page(opened, template=template, mine=mine), 409
+    return page_of(opened, template=template, mine=mine), 409
 
 
 def _differences(opened: Opened, changed: Opened) -> list[tuple[str, str]]:
@@ -217,46 +225,6 @@ def _questions(view: FormView) -> list[ItemView]:
     return [item for item in every(view.items) if item.control not in {"group", "row-group", "display"}]
 
 
-def _page(opened: Opened, *, template: str = "form.html", tried: bool = False, **more: Any) -> str:
-    view = opened.view
-    layout = arrange(view, opened.form.entry_mode, (ATTESTED_BY, ATTESTED_ON))
-    attested = set(layout.attested)
-    missing = [key for key in view.open_items if key not in attested]
-    problems = [each for each in view.problems if each.key not in attested]
-    return render_template(
-        template,
-        opened=opened,
-        view=view,
-        layout=layout,
-        missing=missing,
-        dropped=[key for key in view.dropped if opened.file.filling.state(key).touched],
-        problems=_shown_problems(problems, tried=tried),
-        tried=tried,
-        failures={each.where: each.text for each in opened.file.failures},
-        shown=lambda item: _shown_problems(item.problems, tried=tried),
-        named=lambda key: _name_of(opened, keys.link_id(key)),
-        item_text=lambda link_id: _name_of(opened, link_id),
-        pictures=pictures_of(desk().parts, opened),
-        payer=opened.payer,
-        seen_links=[],
-        **more,
-    )
-
-
-def _name_of(opened: Opened, link_id: str) -> str:
-    item = opened.form.by_link.get(link_id)
-    return (item.short_text or item.text or link_id) if item is not None else "The form"
-
-
-def _has_answers(items: Iterable[ItemView]) -> bool:
-    return any(item.answers for item in every(items))
-
-
-def _shown_problems(problems: Iterable[Problem], *, tried: bool) -> list[Problem]:
-    """What is merely not answered yet is no error until somebody wants to sign."""
-    return [each for each in problems if tried or each.code != "required"]
-
-
 def _opened(found: Work | Choice) -> Answer | str:
     if isinstance(found, Choice):
         return render_template("form_choice.html", choice=found)
@@ -264,6 +232,8 @@ def _opened(found: Work | Choice) -> Answer | str:
         raise Trouble("no_form_needed", details=tuple(text for _, text in found.messages))
     if len(found.forms) == 1:
         return redirect(url_for("forms.form", number=found.forms[0].number), 303)
+    if request.method == "POST":
+        return redirect(url_for("forms.home"), 303)
     return render_template("form_list.html", work=found, states=_states(found))
 
 
@@ -286,25 +256,3 @@ def _anchor() -> str | None:
     """Where the person was, so that the page does not jump to its top."""
     key = request.form.get("at", "")
     return field_id(key) if key else None
-
-
-def field_id(key: str) -> str:
-    """A name for HTML out of a key."""
-    return "q-" + _NOT_AN_ID.sub(lambda found: f"-{ord(found[0]):x}-", key)
-
-
-def add_filters(app: Flask) -> None:
-    """The words and names that templates need."""
-    app.jinja_env.globals |= {
-        "has_answers": _has_answers,
-        "has_endpoint": lambda name: name in app.view_functions,
-    }
-    app.jinja_env.filters |= {
-        "tojson_text": lambda value: msgspec.json.encode(value).decode(),
-        "field_id": field_id,
-        "kind_words": kind_words,
-        "title_of": title_of,
-        "when": when,
-        "who": who,
-    }
-    app.jinja_env.tests |= {"hand_over": is_hand_over, "from_chart": from_chart}

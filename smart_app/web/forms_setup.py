@@ -19,7 +19,7 @@ from smart_app.keys import SigningKeys
 from smart_app.payer_client import PayerClient
 from smart_app.registry import PayerProfile
 from smart_app.smart.assertion import client_assertion
-from smart_app.web import form_pages, form_side_pages, supported_payers
+from smart_app.web import form_pages, form_side_pages, form_view, refill_pages, supported_payers
 from smart_app.web.form_desk import FormDesk
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def install(app: Flask, made: Parts) -> None:
     app.register_blueprint(form_pages.blueprint)
     app.register_blueprint(form_side_pages.blueprint)
     app.register_blueprint(supported_payers.blueprint)
-    form_pages.add_filters(app)
+    app.register_blueprint(refill_pages.blueprint)
+    form_view.add_filters(app)
 
 
 @lru_cache

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 from typing import Any, ClassVar
 
 from jinja2.bccache import Bucket, BytecodeCache
-from werkzeug.datastructures import MultiDict
-from werkzeug.test import TestResponse
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.test import TestResponse, encode_multipart
 
 from tests.support.foreign_payer import ForeignPayer
 from tests.support.smart_ehr import SmartEhr
@@ -120,14 +120,15 @@ class FormVisit:
             sent.setlist(name, value if isinstance(value, list) else [value])
         sent["do"] = do
         for name, (content, file_name, kind) in (files or {}).items():
-            sent.add(name, (io.BytesIO(content), file_name, kind))  # type: ignore[arg-type]
+            sent.add(name, FileStorage(io.BytesIO(content), file_name, content_type=kind))  # type: ignore[arg-type]
         path = self.path.partition("?")[0]
+        boundary, body = encode_multipart(sent)
         answer = self.browser.client.post(
             path,
             base_url=PUBLIC,
-            data=sent,
+            data=body,
             headers={"Sec-Fetch-Site": "same-origin", **more},
-            content_type="multipart/form-data",
+            content_type=f'multipart/form-data; boundary="{boundary}"',
         )
         return self._follow(answer, path)
 

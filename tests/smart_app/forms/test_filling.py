@@ -269,6 +269,47 @@ def test_AP18_a_full_form_is_signed_with_one_press(visit: FormVisit, payer: Fore
     assert origin_of(answers_of(visit.saved)["weeks"][0]) == "auto"
 
 
+def test_SD15_looking_again_shows_what_would_change_and_takes_what_is_ticked(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    def asking(path: str) -> dict[str, Any]:
+        expression = {"language": "text/fhirpath", "expression": f"%seen.{path}"}
+        return {"url": f"{SDC}/sdc-questionnaire-initialExpression", "valueExpression": expression}
+
+    query = {"name": "seen", "language": "application/x-fhir-query", "expression": "Encounter/enc-1"}
+    seen = {"url": f"{CORE}/variable", "valueExpression": query}
+    items = [
+        {"linkId": "status", "type": "string", "text": "Visit is", "extension": [asking("status")]},
+        {"linkId": "id", "type": "string", "text": "Visit number", "extension": [asking("identifier.value")]},
+    ]
+    payer.packages = [package(questionnaire(*items, extension=[seen]))]
+    ehr.resources["Encounter/enc-1"]["identifier"] = [{"value": "V-1"}]
+    visit.open()
+    visit.press("check", {"a:id": "typed by hand"})
+    ehr.resources["Encounter/enc-1"] |= {"status": "finished", "identifier": [{"value": "V-2"}]}
+    page = visit.press("refill")
+    assert "in-progress" in page
+    assert "finished" in page
+    assert page.count("checked") == 1  # the person's own answer is not ticked
+    visit.post(f"/l/{visit.launch_id}/form/1/refill", {"take": "status"})
+    visit.press("save")
+    held = answers_of(visit.saved)
+    assert held["status"][0]["valueString"] == "finished"
+    assert held["id"][0]["valueString"] == "typed by hand"
+    assert "It says nothing new." not in visit.press("refill")  # the other difference is still there
+    visit.post(f"/l/{visit.launch_id}/form/1/refill", {"take": "id"})
+    assert "It says nothing new." in visit.press("refill")
+
+
+def test_AP11_a_file_of_some_megabytes_is_taken(visit: FormVisit, payer: ForeignPayer) -> None:
+    payer.packages = [package(questionnaire({"linkId": "q", "type": "attachment", "text": "Letter"}))]
+    visit.open()
+    visit.press("save", files={"f:q": (b"x" * 3_000_000, "scan.pdf", "application/pdf")})
+    assert answers_of(visit.saved)["q"][0]["valueAttachment"]["size"] == 3_000_000
+    visit.press("check", files={"f:q": (b"x" * 5_000_001, "scan.pdf", "application/pdf")})
+    assert "larger than 5000 kB" in visit.page
+
+
 def test_AP21_created_once_then_updated_under_if_match(visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr) -> None:
     payer.packages = [package(questionnaire(WHY))]
     visit.open()
