@@ -59,14 +59,26 @@ def append(connection: sa.Connection, entries: Sequence[AuditEntry]) -> None:
     """Write events inside a transaction, all into the chain of the first one's subject; keep it short from here on."""
     if not entries:
         return
-    chain = zlib.crc32(entries[0].subject.encode()) % CHAINS
+    chain = chain_of(entries)
     held = connection.execute(_LOCK, {"of": chain}).one()
-    seq, before = held.seq, held.hash
+    rows = rows_after(Head(chain, held.seq, held.hash), entries)
+    connection.execute(_INSERT, rows)
+    connection.execute(_MOVE, {"of": chain, "last": rows[-1]["seq"], "end": rows[-1]["hash"]})
+
+
+def chain_of(entries: Sequence[AuditEntry]) -> int:
+    """The chain that events of one transaction go into: that of the first one's subject."""
+    return zlib.crc32(entries[0].subject.encode()) % CHAINS
+
+
+def rows_after(head: Head, entries: Sequence[AuditEntry]) -> list[dict[str, Any]]:
+    """Rows of ``audit_event`` that follow the end of a chain."""
+    seq, before = head.seq, head.hash
     rows = []
     for entry in entries:
         seq += 1
         row: dict[str, Any] = {
-            "chain": chain,
+            "chain": head.chain,
             "seq": seq,
             "at": microseconds(entry.at),
             "actor": entry.actor,
@@ -78,8 +90,7 @@ def append(connection: sa.Connection, entries: Sequence[AuditEntry]) -> None:
         row |= {"prev_hash": before, "hash": _hash(row, before)}
         before = row["hash"]
         rows.append(row)
-    connection.execute(_INSERT, rows)
-    connection.execute(_MOVE, {"of": chain, "last": seq, "end": before})
+    return rows
 
 
 _LOCK: Final = sa.select(_HEAD.seq, _HEAD.hash).where(_HEAD.chain == sa.bindparam("of")).with_for_update()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -58,14 +59,19 @@ def _put(connection: sa.Connection, authorization: Authorization, raw: str, at: 
     before = connection.execute(sa.select(table.c.document).where(same)).scalar()
     if before == document:
         return "unchanged"
-    row = {
+    row = authorization_row(authorization, raw, at)
+    connection.execute(_KEEP, row)
+    return "added" if before is None else "changed"
+
+
+def authorization_row(authorization: Authorization, raw: str, at: datetime) -> dict[str, Any]:
+    """A row of ``authorization_on_file``; ``raw``: the text that it came in as."""
+    return {
         "source": authorization.source,
         "number": authorization.number,
         "member_id": authorization.member_id,
         "status": authorization.status,
-        "document": document,
+        "document": _ENCODE(authorization),
         "raw": raw,
         "changed": microseconds(at),
     }
-    connection.execute(_KEEP, row)
-    return "added" if before is None else "changed"
