@@ -289,6 +289,9 @@ def test_two_signers_where_the_payer_wants_two(desk: Desk, case: Case) -> None:
     assert first.post(f"/review/cases/{case.id}/decide", refuse(case) | {"act": "propose"}).status_code == 303
     at = desk.reads.proposal(case.id).at.isoformat()  # type: ignore[union-attr]
     signing = refuse(case) | {"act": "send", "proposed": "yes", "proposal_at": at}
+    seen(first, case)
+    own = first.post(f"/review/cases/{case.id}/draft", signing).get_data(as_text=True)
+    assert "another signer must look at it" in own
     for person in (first, nurse):  # not the same eyes twice, and not those that may not sign
         seen(person, case)
         assert person.post(f"/review/cases/{case.id}/decide", signing).status_code == 403
