@@ -3,7 +3,6 @@
 What the answer to the hook becomes (200, ``technical``) is tested where the use case is.
 """
 
-# ruff: noqa: N802 - the faults carry the numbers of the fault matrix, F1 to F14
 from __future__ import annotations
 
 import json
