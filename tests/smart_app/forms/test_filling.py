@@ -409,9 +409,7 @@ def test_AP21_where_the_ehr_only_shows_the_form_is_completed_here_and_downloaded
     assert visit.responses() == []
 
 
-def test_fault_F1_another_window_was_quicker_and_nothing_is_lost_silently(
-    visit: FormVisit, payer: ForeignPayer
-) -> None:
+def test_AP21_another_window_was_quicker_and_nothing_is_lost_silently(visit: FormVisit, payer: ForeignPayer) -> None:
     payer.packages = [package(questionnaire(WHY))]
     visit.open()
     stale = visit.page
@@ -513,6 +511,25 @@ def test_AP28_an_item_that_asks_for_its_own_signature_gets_it(visit: FormVisit, 
     visit.press("sign")
     assert not [e for e in visit.saved["extension"] if e["url"].endswith("-signature")]
     assert visit.saved["item"][0]["extension"][0]["url"].endswith("questionnaireresponse-signature")
+
+
+@pytest.mark.parametrize(
+    "text", ["<svg onload=alert(1)>", "{{7*7}}", "=cmd()", "\u202egnp.exe", "';--", "a" * 9_000, "</textarea><script>"]
+)
+def test_bad_input_110_an_answer_is_shown_as_text_wherever_it_is_shown(
+    visit: FormVisit, payer: ForeignPayer, text: str
+) -> None:
+    payer.packages = [package(questionnaire({**WHY, "type": "text"}))]
+    visit.open()
+    visit.press("save", {"a:why": text})
+    assert visit.fields()["a:why"] == text  # as the browser reads the page
+    assert answers_of(visit.saved)["why"][0]["valueString"] == text
+    visit.press("sign")
+    assert visit.path.endswith("/summary")
+    assert "<svg onload" not in visit.page
+    assert "<script>" not in visit.page.replace("&lt;script&gt;", "")
+    assert "49" not in visit.text() or "{{7*7}}" not in text
+    assert visit.browser.get(f"/l/{visit.launch_id}/form/1/download").mimetype == "application/fhir+json"
 
 
 def test_AP35_sensitive_details_are_asked_about_before_they_are_typed(visit: FormVisit, payer: ForeignPayer) -> None:
