@@ -122,6 +122,7 @@ class Lane:
         self._finished: list[Settled] = []
         self.settled = 0  # tries that were written down
         self._tidied = worker.clock.monotonic() - _TIDY_SECONDS
+        self._flowing = False
         self._resting = False  # the destination was down when last seen: one row at a time finds out
 
     def run(self, stopping: threading.Event, pause: float) -> None:
@@ -176,7 +177,10 @@ class Lane:
         worker, destination = self._worker, self._destination
         room = BATCH * destination.parallel - len(self._flying)
         now = worker.clock.now()
-        if room < destination.parallel or not worker.queue.due(destination.kind, destination.name, now):
+        if room < destination.parallel:
+            return False
+        # Where the last look found something, there is probably more; an empty outbox is only read, never locked.
+        if not self._flowing and not worker.queue.due(destination.kind, destination.name, now):
             return False
         probing = self._resting
         if destination.kind == PAYER and not worker.breaker.allows(destination.name):
@@ -189,6 +193,7 @@ class Lane:
             lease=worker.lease,
         )
         lent = worker.queue.claim(claim, now)
+        self._flowing = bool(lent)
         for delivery in lent:
             self._flying[self._pool.submit(self._try, delivery)] = delivery
         return bool(lent)

@@ -290,7 +290,9 @@ def test_stopping_gives_back_what_was_not_begun(bench: Bench, receiver: Receiver
         thread.join(20)
     assert {state for states in bench.states().values() for state in states} == {"ready"}
     attempts = sorted(row.attempts for row in bench.rows())
-    assert attempts == [0, 0, 0, 1]
+    # One call at a time: one was running, on a slow machine perhaps a second one; the others were never begun.
+    assert attempts[:2] == [0, 0]
+    assert attempts[-1] == 1
 
 
 def test_a_long_batch_renews_its_leases(bench: Bench, receiver: ReceiverServer) -> None:

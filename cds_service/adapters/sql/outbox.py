@@ -133,7 +133,7 @@ class SqlOutbox:
         moment = microseconds(now)
 
         def work(session: sa.Connection) -> int:
-            held = sum(session.execute(_SETTLE, _settled(each, owner, moment)).rowcount for each in results)
+            held = session.execute(_SETTLE, [_settled(each, owner, moment) for each in results]).rowcount
             session.execute(_ATTEMPT, [_attempted(each, moment) for each in results])
             for each in results:
                 if each.delivery.kind == NOTIFICATION:

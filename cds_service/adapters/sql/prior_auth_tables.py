@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from cds_service.adapters.sql.tables import METADATA
@@ -96,6 +97,8 @@ PA_NUMBER = Table(
     Column("n", Integer, nullable=False),  # the version that first gave it
 )
 
+UNDONE = text("state IN ('ready', 'leased', 'dead')")
+
 OUTBOX = Table(
     "outbox",
     METADATA,
@@ -121,6 +124,7 @@ OUTBOX = Table(
     Index("ix_outbox_state_due_at", "state", "due_at"),
     Index("ix_outbox_destination_case_id_seq", "destination", "case_id", "seq"),
     Index("ix_outbox_case_id", "case_id"),
+    Index("ix_outbox_undone", "destination", "case_id", "seq", sqlite_where=UNDONE, postgresql_where=UNDONE),
 )
 
 PA_SIGNATURE = Table(

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0007"  # the newest migration
+HEAD = "0008"  # the newest migration
 
 # Cards that are sent once, see ``cds_hooks.renewals``. Written out: a bound value would not find the index of them.
 RENEWALS = text("rule = 'coverage-renew'")
