@@ -32,6 +32,7 @@ from cds_service.prior_auth_ports import CaseChange, Exchange, Notice, OutboxEnt
 _ENCODE: Final = msgspec.json.Encoder(order="sorted").encode
 _LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 SOURCE: Final = "pas"  # of our own authorizations on file
+NO_DRUG: Final = "no drug"  # as the route of a service or device: without drugs an entry would speak of every drug
 
 Destinations = Callable[[str], Sequence[str]]  # program -> names of payer endpoints
 
@@ -238,7 +239,7 @@ def _entry(case: Case, line: CaseLine, number: str, status: str) -> Authorizatio
         member_id=case.member_id,
         status=status,
         drugs=line.drugs,
-        route=line.route,
+        route=line.route if line.drugs else NO_DRUG,
         start=start,
         end=granted.end if granted is not None else None,
         max_daily={drug: f"{amount} mg/d" for drug, amount in granted.daily.items()} if granted is not None else {},

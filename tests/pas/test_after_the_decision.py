@@ -6,11 +6,23 @@ from typing import Any
 
 from tests.pas.test_changes import whole_cancelled
 from tests.pas.test_settle import approve, denial
-from tests.support.e2e_patient import PATIENT, call, chart, coverage
-from tests.support.pas_bundles import COMPLETE, RXNORM, concept, encoded, morphine, request, update_of
-from tests.support.pas_service import Pas, Starts
+from tests.support.e2e_patient import PATIENT, call, chart, coverage, service_request
+from tests.support.pas_bundles import (
+    COMPLETE,
+    CPT,
+    RXNORM,
+    TRIAL_DONE,
+    concept,
+    encoded,
+    item,
+    morphine,
+    request,
+    update_of,
+)
+from tests.support.pas_service import Pas, Starts, actions
 
 MISSING = {key: value for key, value in COMPLETE.items() if key != "noninvasive_trial_weeks"}
+PERMANENT = COMPLETE | TRIAL_DONE | {"request_type": "permanent"}
 DAY = 86_400
 MEMBER = {"type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MB"}]}}
 
@@ -52,6 +64,17 @@ def test_an_approval_satisfies_the_same_drug_and_route_within_the_dose_while_in_
     assert signing(pas)["pa-needed"] == "satisfied"
     pas.service.clock.at += DAY
     assert signing(pas)["pa-needed"] == "auth-needed"
+
+
+def test_an_approved_pump_satisfies_its_own_order_and_no_drug(start: Starts) -> None:
+    pas = start()
+    answer = pas.submit(request(values=PERMANENT, items=[item(1, code="62362", system=CPT, order=None)]))
+    number = pas.case_of(answer).summary.lines[0].number
+    assert actions(answer) == {1: "A1"}
+    assert signing(pas)["pa-needed"] == "auth-needed"
+    held = chart({}, coverage=[coverage(identifier=[MEMBER | {"value": "M0000001"}])])
+    told = pas.service.post(encoded(call(service_request("62362"), held=held)), "2.2").check().information()
+    assert told["satisfied-pa-id"] == number
 
 
 def test_a_reviewers_approval_satisfies_and_a_cancellation_ends_it(start: Starts) -> None:
