@@ -22,7 +22,9 @@ EXIT_REFUSED = 1
 @click.option(
     "--year", type=click.IntRange(2020, 2100), required=True, help="Calendar year of the first decision (UTC)."
 )
-@click.option("--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@click.option(
+    "--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True, help="Table or document."
+)
 def figures(year: int, kind: str) -> None:
     """The figures that a payer publishes (CMS-0057-F), computed from the log of case events.
 
