@@ -74,15 +74,12 @@ def open_launch(
     host = host_of(ehr.profile.iss)
     said = [from_fhir_context(_entries(launch), host), from_app_context(launch.app_context, host)]
     wanted = resolve([*([picked] if picked is not None else []), *said])
-    first = first_round(launch, ehr, wanted)
-    wanted = _completed(wanted, first, host)
+    first, wanted = _looked_up(launch, ehr, wanted, host)
     if not (wanted.orders or wanted.questionnaires or wanted.assertion or wanted.response):
         drafts = in_progress(first.responses)
         if len(drafts) != 1 or wanted.encounter:
             return _to_pick(launch, ehr, wanted, drafts)
-        wanted = from_draft(drafts[0], host)
-        first = first_round(launch, ehr, wanted)
-        wanted = _completed(wanted, first, host)
+        first, wanted = _looked_up(launch, ehr, from_draft(drafts[0], host), host)
     coverage = _coverage(wanted, first.coverages, parts.now().date())
     if coverage is None:
         usable = tuple(each for each in first.coverages if _in_force(each, parts.now().date()))
@@ -267,6 +264,16 @@ def _entries(launch: Launch) -> list[dict[str, str]]:
         {"reference": each.reference, "canonical": each.canonical, "type": each.type, "role": each.role}
         for each in launch.fhir_context
     ]
+
+
+def _looked_up(launch: Launch, ehr: EhrClient, wanted: Wanted, host: str | None) -> tuple[FirstRound, Wanted]:
+    """What is named, and what that names: an order that only the saved draft tells of is read in a second round."""
+    first = first_round(launch, ehr, wanted)
+    whole = _completed(wanted, first, host)
+    if whole.orders and not wanted.orders:
+        first = first_round(launch, ehr, whole)
+        whole = _completed(whole, first, host)
+    return first, whole
 
 
 def _completed(wanted: Wanted, first: FirstRound, host: str | None) -> Wanted:

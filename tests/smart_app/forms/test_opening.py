@@ -155,6 +155,19 @@ def test_AP07_on_resuming_the_payer_is_asked_what_has_changed_since(
     assert 'value="Begun by the nurse"' in page
 
 
+def test_AP05_a_draft_that_is_carried_on_keeps_its_signed_order(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    payer.packages = [package(FORM)]
+    ehr.resources["QuestionnaireResponse/qr-1"] = draft()
+    page = visit.open(fhirContext=[{"reference": "QuestionnaireResponse/qr-1"}])  # it alone names the order
+    assert "about coverage of morphine 20 mg/mL" in page
+    visit.press("save", {"a:why": "Gone on with"})
+    linked = [each["valueReference"] for each in visit.saved["extension"] if each["url"].endswith("qr-context")]
+    assert {"reference": ORDER} in linked
+    assert not any("identifier" in each for each in linked)  # not "order not signed yet"
+
+
 def test_AP10_a_completed_response_never_fills_a_new_form(visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr) -> None:
     payer.packages = [package(FORM)]
     ehr.resources["QuestionnaireResponse/qr-1"] = draft(status="completed")
@@ -196,7 +209,7 @@ def test_AP09_an_expired_form_is_not_opened_its_drafts_are_stopped_and_the_payer
 def test_AP09_a_payer_that_sends_an_expired_form_by_itself_is_told(visit: FormVisit, payer: ForeignPayer) -> None:
     payer.packages = [package(questionnaire(WHY, effectivePeriod={"end": "2020-01-01"}))]
     page = visit.open()
-    assert "No questions to answer" in page
+    assert "form is out of date" in page
     (report,) = payer.errors
     assert report["parameter"][0]["valueCanonical"] == CANONICAL
 
