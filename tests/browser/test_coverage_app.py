@@ -160,6 +160,7 @@ def test_two_tabs_with_two_patients_do_not_mix(page: Page) -> None:
     expect(second.get_by_text("Casimir Sample").first).to_be_visible()
 
 
+RATIONALE = {"Reason"}  # an order above the table is explained; that is no fact of the chart
 # Every sample patient whose card offers the form: the most answers that are asked for.
 MOST = {
     "trial-facts-missing": 5,
@@ -185,12 +186,13 @@ def test_answers_that_are_asked_for_are_few_and_none_that_the_chart_settles(page
         sign_order(page, patient)
         if not page.get_by_role("link", name="Answer the open questions").count():
             continue
-        promised = re.search(r"(\d+) answers? needed", " ".join(page.locator(".card h3").all_inner_texts()))
-        app = open_in_frame(page)
-        asked = needed(app)
+        promised = re.search(r"\d+ answers? needed", " ".join(page.locator(".card h3").all_inner_texts()))
+        said = " ".join(page.locator(".card .markdown").all_text_contents())
+        asked = needed(open_in_frame(page))
         counted[patient] = len(asked)
-        if promised:
-            assert len(asked) <= int(promised[1]), (patient, asked)
+        if promised:  # the card lists what the chart leaves open: the form asks nothing beside it
+            beside = [question for question in asked if question not in said and question not in RATIONALE]
+            assert beside == [], patient
     assert counted.keys() <= MOST.keys(), counted
     assert {"trial-facts-missing", "permanent-facts-missing"} <= counted.keys()
     assert {patient: count for patient, count in counted.items() if count > MOST[patient]} == {}

@@ -38,19 +38,27 @@ def violations(page: Page) -> list[str]:
 Look = Callable[[Page, str], None]
 
 
+def troubles(page: Page, name: str) -> list[str]:
+    """All that is wrong with a page as it stands, at three sizes."""
+    found: list[str] = []
+    for size, (width, height) in SIZES.items():
+        page.set_viewport_size({"width": width, "height": height})
+        # What axe looks at is the same at both narrow sizes; it costs a second each time.
+        trouble = [*page.evaluate(SIDEWAYS), *(violations(page) if size != "200%" else ())]
+        found.extend(f"{name}, {size}: {one}" for one in trouble)
+    return found
+
+
+def checked(page: Page, name: str) -> None:
+    """Fail where anything is wrong with a page."""
+    assert troubles(page, name) == []
+
+
 @pytest.fixture
 def look() -> Iterator[Look]:
-    """Looks at a page as it stands, at three sizes; all that is wrong on all pages of a test is said at its end."""
+    """Looks at pages; all that is wrong on all pages of a test is said at its end."""
     wrong: list[str] = []
-
-    def at(page: Page, name: str) -> None:
-        for size, (width, height) in SIZES.items():
-            page.set_viewport_size({"width": width, "height": height})
-            # What axe looks at is the same at both narrow sizes; it costs a second each time.
-            trouble = [*page.evaluate(SIDEWAYS), *(violations(page) if size != "200%" else ())]
-            wrong.extend(f"{name}, {size}: {one}" for one in trouble)
-
-    yield at
+    yield lambda page, name: wrong.extend(troubles(page, name))
     if wrong:
         pytest.fail("\n".join(wrong))
 

@@ -180,10 +180,10 @@ def test_crd_2_2_can_be_asked_for(page: Page) -> None:
 def test_developers_see_request_and_response_without_tokens(page: Page) -> None:
     sign(page, "trial-ready")
     page.get_by_text("For developers: request and response").click()
-    request = page.get_by_label("Request").inner_text()
+    request = page.get_by_label("Request", exact=True).inner_text()
     assert '"access_token": "(masked)"' in request
     assert "eyJ" not in page.content()
-    assert '"systemActions"' in page.get_by_label("Response").inner_text()
+    assert '"systemActions"' in page.get_by_label("Response", exact=True).inner_text()
 
 
 def test_choosing_a_drug_fires_order_select_and_stays_quiet(page: Page) -> None:
