@@ -45,6 +45,8 @@ class AdaptiveForms:
     def next(self, launch: Launch, ehr: EhrClient, opened: Opened) -> Opened:
         """The form with the questions that come next. Raises NotReady, and Trouble with the payer's page."""
         begun = opened if opened.file.grown is not None else with_file(opened, grown=first_questionnaire(opened))
+        if opened.file.grown is None and opened.form.items:
+            return self._forms.keep(launch, begun)  # its first questions came with the package
         if opened.file.grown is not None and not opened.view.ready:
             raise NotReady
         response = self._saving.response(launch, begun, "in-progress")
@@ -82,16 +84,14 @@ class AdaptiveForms:
 
 
 def first_questionnaire(opened: Opened) -> Resource:
-    """The contained questionnaire of the first call: without items, derived from the payer's."""
+    """The contained questionnaire of the first call, derived from the payer's: with the items that came with it."""
     source = opened.package.questionnaire
-    names = ("title", "name", "subjectType", "extension", "effectivePeriod")
-    kept: Resource = {name: source[name] for name in names if name in source}
+    names = ("url", "version", "title", "name", "subjectType", "extension", "effectivePeriod", "item")
+    kept: Resource = {name: source[name] for name in names if source.get(name)}
     return {
         "resourceType": "Questionnaire",
         "meta": {"profile": [f"{DTR}/dtr-questionnaire-adapt"]},
         **kept,
-        "url": word(source.get("url")),
-        **({"version": source["version"]} if word(source.get("version")) else {}),
         "derivedFrom": [opened.entry.canonical],
         "status": word(source.get("status")) or "active",
     }

@@ -27,6 +27,7 @@ MOST_AT_ONCE = 6
 _FHIR_JSON = "application/fhir+json"
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _SAID_LINES, _SAID_LENGTH = 5, 300
+_OF_FORM = frozenset({"_sort", "_count", "_include", "_revinclude", "_summary", "_elements"})
 
 Resource = dict[str, Any]
 Params = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -94,9 +95,20 @@ class EhrClient:
         return Seen("complete", (resource,), etag=_etag(answer, resource))
 
     def search(self, resource_type: str, params: Params) -> Seen:
-        """Every match, over all pages on the EHR's own base."""
-        given = params.items() if isinstance(params, Mapping) else params
-        url = f"{self._base}/{resource_type}?{urlencode(tuple(given))}"
+        """Every match, over all pages on the EHR's own base.
+
+        An EHR that refuses a parameter about the answer's form alone (its order, its size, what comes along) is asked
+        once more without it: who is meant stays the same.
+        """
+        given = tuple(params.items() if isinstance(params, Mapping) else params)
+        seen = self._search(resource_type, given)
+        plain = tuple((name, value) for name, value in given if name.partition(":")[0] not in _OF_FORM)
+        if seen.why == "http_400" and not seen.resources and plain != given:
+            return self._search(resource_type, plain)
+        return seen
+
+    def _search(self, resource_type: str, given: tuple[tuple[str, str], ...]) -> Seen:
+        url = f"{self._base}/{resource_type}?{urlencode(given)}"
         found: list[Resource] = []
         whole = True
         for _ in range(MOST_PAGES):
@@ -143,13 +155,22 @@ class EhrClient:
         except OutboundFailure as failure:
             return Saved("failed", why=failure.reason)
         told = _resource(answer.body)
-        if answer.status in {200, 201}:
-            return _saved(answer, told, resource)
+        if answer.status in {200, 201, 204}:
+            return self._versioned(_saved(answer, told, resource), resource["resourceType"])
         said = _said(told)
         if answer.status in {409, 412}:
             return Saved("conflict", why=f"http_{answer.status}", said=said)
         busy = answer.status >= 500 or answer.status in {408, 429}
         return Saved("failed" if busy else "refused", why=f"http_{answer.status}", said=said)
+
+    def _versioned(self, saved: Saved, kind: str) -> Saved:
+        """With the version that the next update names, read where the EHR's answer did not tell it (AP-21)."""
+        if saved.etag or not saved.id:
+            return saved
+        try:
+            return msgspec.structs.replace(saved, etag=self.read(f"{kind}/{saved.id}").etag)
+        except Relaunch:  # the permission ended just now; what was saved is saved
+            return saved
 
     def _call(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
@@ -186,15 +207,18 @@ def _etag(answer: Answer, resource: Resource | None) -> str:
 def _saved(answer: Answer, told: Resource | None, sent: Resource) -> Saved:
     own = told if told is not None and told["resourceType"] == sent["resourceType"] else None
     ident = (own or {}).get("id")
+    place, version = _id_in(answer.headers.get("location", ""), sent["resourceType"])
     if not isinstance(ident, str):
-        ident = _id_in(answer.headers.get("location", ""), sent["resourceType"]) or str(sent.get("id", ""))
-    return Saved("saved", own, ident, _etag(answer, own))
+        ident = place or str(sent.get("id", ""))
+    return Saved("saved", own, ident, _etag(answer, own) or version)
 
 
-def _id_in(location: str, kind: str) -> str:
-    """``.../Type/id/_history/n`` -> ``id``."""
+def _id_in(location: str, kind: str) -> tuple[str, str]:
+    """``.../Type/id/_history/n`` -> ``id`` and the version as an ETag, "" where it is not in it."""
     pieces = location.split("/")
-    return pieces[pieces.index(kind) + 1] if kind in pieces[:-1] else ""
+    ident = pieces[pieces.index(kind) + 1] if kind in pieces[:-1] else ""
+    version = pieces[-1] if "_history" in pieces[-2:-1] else ""
+    return ident, f'W/"{version}"' if ident and version else ""
 
 
 def _entries(bundle: Resource) -> Iterator[tuple[Resource, str]]:

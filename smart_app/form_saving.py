@@ -69,7 +69,7 @@ class FormSaving:
             return Outcome("kept", self._forms.keep(launch, done))
         outcome = self._write(launch, ehr, attested, response)
         if outcome.state == "refused":
-            done = with_file(attested, completed=response)
+            done = with_file(outcome.opened, completed=response)
             return Outcome("refused", self._forms.keep(launch, done), outcome.said)
         return outcome
 

@@ -109,6 +109,7 @@ class _Opening:
             raise Trouble("payer_unknown", details=tuple(each.name for each in payers))
         self.payer: PayerProfile = payer
         self.messages: list[tuple[str, str]] = []
+        self.answer = Packages()  # the payer's last
 
     def work(self, *, afresh: bool) -> Work:
         """Ask, sort out what cannot be used, and keep everything."""
@@ -121,6 +122,8 @@ class _Opening:
         results = at_once(tasks)
         packages, seen = results["package"], results["chart"]
         forms = self._usable(packages, saved) or ([] if known is None else [known[0]])
+        if not forms:
+            self._refuse_to_guess()
         store = FormStore(self.parts.store, self.launch.id)
         store.keep_chart(self._chart(seen))
         before = store.work()
@@ -218,6 +221,7 @@ class _Opening:
 
     def _usable(self, packages: Packages, saved: Sequence[Resource]) -> list[FormPackage]:
         """The forms in force; of an expired one the drafts are stopped and the payer chooses anew (AP-09)."""
+        self.answer = packages
         self.messages += packages.messages
         today = self.parts.now().date()
         expired = [form for form in packages.forms if form.expired(today)]
@@ -225,13 +229,23 @@ class _Opening:
         for form in expired:
             self._retire(form, saved)
         if expired and self.wanted.questionnaires and (self.first.orders or self.wanted.assertion):
-            again = self._ask(None, canonicals=False)
+            again = self.answer = self._ask(None, canonicals=False)
             self.messages += again.messages
             known = {form.canonical for form in usable}
             usable += [form for form in again.forms if not form.expired(today) and form.canonical not in known]
         for form in usable:
             self.parts.seen.keep(self.payer.id, form, self.parts.now())
         return usable
+
+    def _refuse_to_guess(self) -> None:
+        """No form to open means "nothing to answer" only where the payer did not say, or send, something else."""
+        said = tuple(text for _, text in self.messages)
+        if self.answer.forms:  # every one of them past its period
+            raise Trouble("form_expired", "expired", details=said)
+        if any(severity in {"error", "fatal"} for severity, _ in self.answer.messages):
+            raise Trouble("payer_declined", "said_with_status_200", details=said)
+        if self.answer.unreadable:
+            raise Trouble("payer_unreadable", "no_package", details=said)
 
     def _retire(self, form: FormPackage, saved: Sequence[Resource]) -> None:
         self.messages.append(("warning", f"“{form.title}” is no longer in use at the payer. It was not opened."))
@@ -247,7 +261,7 @@ class _Opening:
             self.parts.payers.report_errors(self.payer, form.canonical, operation_outcome(said))
 
     def _entry(self, number: int, form: FormPackage) -> FormEntry:
-        unusable: tuple[str, ...] = ()
+        unusable: tuple[str, ...] = () if form.canonical else ("The questionnaire has no address (url).",)
         try:
             read_form(form.questionnaire, form.value_sets)
         except UnusableQuestionnaire as reason:

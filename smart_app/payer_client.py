@@ -72,10 +72,11 @@ class PayerClient:
         ``address`` is the questionnaire's own word: "." or an address under the payer's base; another address is
         refused, because an answer would leave for a place that the payer did not register (SM-48).
         """
-        base = base_of(payer.dtr_base)
-        if address != "." and not _under(address, base):
-            raise PayerTrouble("refused")
-        body = self.call(payer, base, payer.scopes, "POST", "Questionnaire/$next-question", _question(response))
+        below = "" if address == "." else _below(address, payer.dtr_base)
+        if below is None:
+            raise PayerTrouble("refused", (("error", _ELSEWHERE),))
+        path = f"{below}Questionnaire/$next-question"
+        body = self.call(payer, payer.dtr_base, payer.scopes, "POST", path, _question(response))
         found = _response_in(body)
         if found is None:
             raise PayerTrouble("unreadable")
@@ -219,11 +220,21 @@ def _response_in(body: Any) -> Resource | None:
     return None
 
 
-def _under(address: str, base: str) -> bool:
-    there, here = normal_base(address.replace("/$next-question", "")), normal_base(base)
+_ELSEWHERE = "The form gets its questions from an address that is not registered for this payer."
+
+
+def _below(address: str, base: str) -> str | None:
+    """Where below ``base`` an adaptive form's address is, as "" or "tenant/"; None where it is anywhere else.
+
+    The address is that of a base or of the operation itself.
+    """
+    named = base_of(address).removesuffix("/$next-question").removesuffix("/Questionnaire")
+    there, here = normal_base(named), normal_base(base)
     if there is None or here is None or there[:3] != here[:3]:
-        return False
-    return there[3] == here[3] or there[3].startswith(f"{here[3]}/")
+        return None
+    if there[3] == here[3]:
+        return ""
+    return f"{there[3].removeprefix(f'{here[3]}/')}/" if there[3].startswith(f"{here[3]}/") else None
 
 
 def _token_of(answer: Answer, now: float) -> _Token:

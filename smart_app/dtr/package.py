@@ -32,9 +32,16 @@ class FormPackage(msgspec.Struct, frozen=True):
 
     @property
     def canonical(self) -> str:
-        """``url|version``, the version left out where there is none."""
+        """``url|version``, the version left out where there is none.
+
+        An adaptive questionnaire may come without an address of its own, as in the guide's examples; then it is called
+        by what it is derived from. "": nothing says it.
+        """
         version = word(self.questionnaire.get("version"))
         url = word(self.questionnaire.get("url"))
+        if not url:
+            derived = self.questionnaire.get("derivedFrom")
+            return word(derived[0]) if isinstance(derived, list) and derived else ""
         return f"{url}|{version}" if version else url
 
     @property
@@ -117,27 +124,29 @@ def _joined(bundles: Iterable[Mapping[str, Any]], outcomes: Iterable[Mapping[str
     forms: dict[str, FormPackage] = {}
     unreadable = 0
     for bundle in bundles:
-        form = _form(bundle)
-        if form is None:
-            unreadable += 1
-        else:
+        held = _forms(bundle)
+        unreadable += not held
+        for form in held:
             forms.setdefault(form.canonical, form)
     said = tuple(message for outcome in outcomes for message in messages_of(outcome))
     return Packages(tuple(forms.values()), said, unreadable)
 
 
-def _form(bundle: Mapping[str, Any]) -> FormPackage | None:
+def _forms(bundle: Mapping[str, Any]) -> list[FormPackage]:
+    """One for each questionnaire: the guide's own examples put two into one Bundle."""
     held = [entry["resource"] for entry in dicts(bundle.get("entry")) if isinstance(entry.get("resource"), dict)]
     by_type = {kind: [one for one in held if one.get("resourceType") == kind] for kind in _WANTED}
-    if not by_type["Questionnaire"]:
-        return None
-    drafts = by_type["QuestionnaireResponse"]
-    return FormPackage(
-        by_type["Questionnaire"][0],
-        drafts[0] if drafts else None,
-        tuple(by_type["ValueSet"]),
-        tuple(by_type["Library"]),
-    )
+    questionnaires, drafts = by_type["Questionnaire"], by_type["QuestionnaireResponse"]
+    value_sets, libraries = tuple(by_type["ValueSet"]), tuple(by_type["Library"])
+    found = [FormPackage(each, None, value_sets, libraries) for each in questionnaires]
+    if len(found) == 1:
+        return [msgspec.structs.replace(found[0], draft=drafts[0] if drafts else None)]
+    return [msgspec.structs.replace(form, draft=_draft_of(form, drafts)) for form in found]
+
+
+def _draft_of(form: FormPackage, drafts: Iterable[Resource]) -> Resource | None:
+    url = form.canonical.partition("|")[0]
+    return next((each for each in drafts if word(each.get("questionnaire")).partition("|")[0] == url), None)
 
 
 _WANTED = ("Questionnaire", "QuestionnaireResponse", "ValueSet", "Library")

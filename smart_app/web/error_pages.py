@@ -200,6 +200,13 @@ PAGES: Mapping[str, Sorry] = {
         ("Try again later.", "If it stays so, tell the app's administrators the reference below."),
         level=logging.ERROR,
     ),
+    "form_expired": Sorry(
+        502,
+        "The payer's form is out of date",
+        "The payer sent only a form that it no longer uses, so it was not opened. The payer may still want answers.",
+        ("Try again later.", "If it stays so, call the payer, or answer its questions on another way."),
+        level=logging.WARNING,
+    ),
     "payer_unknown": Sorry(
         404,
         "This payer is not registered here",

@@ -1,0 +1,149 @@
+"""EHRs and payers that do things in other ways than ours, all of them allowed or seen: each row met a defect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from werkzeug.wrappers import Request, Response
+
+from tests.support.foreign_payer import ForeignPayer, outcome, package, questionnaire
+from tests.support.form_visit import FormVisit
+from tests.support.smart_ehr import SmartEhr, plain
+from tests.support.smart_ehr import outcome as ehr_outcome
+
+ADAPTIVE = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-questionnaireAdaptive"
+WHY = {"linkId": "why", "type": "string", "text": "Why this drug?", "required": True}
+EXPIRED = questionnaire(WHY, effectivePeriod={"end": "2024-12"})
+
+
+def expired(payer: ForeignPayer) -> None:
+    payer.packages = [package(EXPIRED)]
+
+
+def error_without_status(payer: ForeignPayer) -> None:
+    payer.outcomes = [outcome("The member left the plan.", "error")]
+
+
+def bundle_without_form(payer: ForeignPayer) -> None:
+    payer.packages = [{"resourceType": "Bundle", "type": "collection", "entry": []}]
+
+
+def accepted_without_body(payer: ForeignPayer) -> None:
+    payer.fault, payer.fault_body = 202, {"resourceType": "Task", "status": "requested"}
+
+
+NO_FORM = [
+    (expired, "The payer&#39;s form is out of date"),
+    (error_without_status, "The member left the plan."),
+    (bundle_without_form, "The payer&#39;s answer could not be read"),
+    (accepted_without_body, "The payer&#39;s answer could not be read"),
+]
+
+
+@pytest.mark.parametrize(("answer", "words"), NO_FORM)
+def test_AP08_no_form_is_never_taken_for_no_questions(
+    visit: FormVisit, payer: ForeignPayer, answer: Any, words: str
+) -> None:
+    answer(payer)
+    page = visit.open()
+    assert words in page
+    assert visit.status == 502
+    assert "No questions to answer" not in page
+
+
+def test_AP22_two_questionnaires_in_one_bundle_are_two_forms(visit: FormVisit, payer: ForeignPayer) -> None:
+    first, second = questionnaire(WHY), questionnaire(WHY, name="second", title="Second form")
+    payer.packages = [package(first, second)]
+    page = visit.open()
+    assert "Foreign form" in page
+    assert "Second form" in page
+
+
+def test_AP22_an_adaptive_form_that_brings_its_first_questions_shows_them(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    """As in the guide's own example, which has no address either."""
+    standard = "https://payer.example.net/Questionnaire/standard|1"
+    form = questionnaire(WHY, extension=[{"url": ADAPTIVE, "valueBoolean": True}], derivedFrom=[standard])
+    del form["url"]
+    payer.packages = [package(form)]
+    payer.next_answer = lambda response: {**response, "status": "completed"}
+    assert "Why this drug?" in visit.open()
+    assert payer.next_calls == []
+    visit.press("check", {"a:why": "because"})
+    assert "The payer has no further questions." in visit.press("next")
+    sent = payer.next_calls[0]["parameter"][0]["resource"]
+    assert sent["contained"][0]["item"] == [WHY]
+    assert sent["contained"][0]["derivedFrom"] == [standard]
+    assert "url" not in sent["contained"][0]
+    assert sent["item"][0]["answer"][0]["valueString"] == "because"
+
+
+def test_PS17_a_form_without_address_is_refused_with_its_reason(visit: FormVisit, payer: ForeignPayer) -> None:
+    form = questionnaire(WHY)
+    del form["url"]
+    payer.packages = [package(form)]
+    assert "The questionnaire has no address (url)." in visit.open()
+
+
+def test_AP21_a_signature_that_the_ehr_refuses_leaves_the_answers_and_a_download(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    ehr.answers["POST /fhir/QuestionnaireResponse"] = ehr_outcome(422, "no such profile")
+    page = visit.press("sign", {"a:why": "kept"})
+    assert "no such profile" in page
+    assert visit.status == 502
+    assert 'value="kept"' in page
+    assert visit.browser.get(f"/l/{visit.launch_id}/form/1/download").json["status"] == "completed"
+
+
+@pytest.mark.parametrize("versioned", [True, False])  # whether the Location names the version
+@pytest.mark.parametrize("status", [200, 204])
+def test_AP21_an_ehr_that_saves_in_silence_is_still_updated_under_if_match(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr, status: int, *, versioned: bool
+) -> None:
+    """It answers with neither body nor ETag."""
+
+    def post(request: Request) -> Response:
+        place = ehr._write(request, "QuestionnaireResponse", request.get_json()).headers["Location"]
+        return Response(status=201, headers={"Location": place if versioned else place.partition("/_history")[0]})
+
+    def put(request: Request) -> Response:
+        kept = ehr._write(request, request.path.removeprefix("/fhir/"), request.get_json()).status_code == 200
+        return Response(status=status if kept else 412)
+
+    payer.packages = [package(questionnaire(WHY))]
+    ehr.answers["POST /fhir/QuestionnaireResponse"] = post
+    visit.open()
+    visit.press("save", {"a:why": "one"})
+    name = next(each for each in ehr.resources if each.startswith("QuestionnaireResponse/"))
+    ehr.answers[f"PUT /fhir/{name}"] = put
+    for text in ("two", "three"):
+        assert "Draft saved in the chart." in visit.press("save", {"a:why": text})
+    assert [each.headers.get("If-Match") for each in ehr.seen if each.method == "PUT"] == ['W/"1"', 'W/"2"']
+    assert len(visit.responses()) == 1
+
+
+@pytest.mark.parametrize("refused", ["_sort", "_include"])
+def test_AP05_an_ehr_that_does_not_sort_or_include_still_shows_drafts_and_prescriptions(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr, refused: str
+) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+
+    def strict(request: Request) -> Response:
+        kind = request.path.rpartition("/")[2]
+        if refused in request.args:
+            return ehr_outcome(400, "unknown parameter")(request)
+        held = [{"resource": each} for each in ehr.resources.values() if each["resourceType"] == kind]
+        return plain({"resourceType": "Bundle", "type": "searchset", "entry": held})(request)
+
+    for kind in ("QuestionnaireResponse", "MedicationRequest", "MedicationStatement"):
+        ehr.answers[f"GET /fhir/{kind}"] = strict
+    visit.open()
+    visit.press("save", {"a:why": "from the first visit"})
+    page = visit.open()
+    assert "from the first visit" in page
+    assert "could not give the prescriptions" not in page
