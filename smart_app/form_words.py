@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from smart_app.people import name_in
 
 Resource = Mapping[str, Any]
 
+_REMARK = re.compile(r"\{[^}]*\}")  # UCUM: a remark like {score}, no part of the unit
 _KINDS = {
     "MedicationRequest": "Prescription",
     "ServiceRequest": "Order",
@@ -104,7 +106,8 @@ def what(resource: Resource) -> list[tuple[str, str]]:
 def _value(resource: Resource) -> str:
     quantity = resource.get("valueQuantity")
     if isinstance(quantity, Mapping):
-        return f"{quantity.get('value', '')} {word(quantity.get('unit')) or word(quantity.get('code'))}".strip()
+        unit = _REMARK.sub("", word(quantity.get("unit")) or word(quantity.get("code")))
+        return f"{quantity.get('value', '')} {unit}".strip()
     for name in ("valueString", "valueInteger", "valueDateTime", "valueBoolean"):
         if name in resource:
             return str(resource[name])

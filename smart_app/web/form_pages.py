@@ -34,6 +34,7 @@ SAID = {
     "saved": "Draft saved in the chart.",
     "kept": "Draft kept here. This EHR lets the app read, not save: download it when it is complete.",
     "handed": "Saved for the prescriber, who can open it from this patient's chart and sign it.",
+    "handed-on": "Saved for whoever goes on with it: the nurse, for example, opens it from this patient's chart.",
     "failed": "The EHR did not answer, so it is not certain that the draft was saved. Your answers are kept here: "
     "press Save draft again.",
     "refused": "The EHR did not take it. Your answers are kept here, and you can download them.",
@@ -159,7 +160,9 @@ def _saved(opened: Opened) -> Answer | str | tuple[str, int]:
 
 def _handed(opened: Opened) -> Answer | str | tuple[str, int]:
     outcome = desk().saving.save_draft(g.launch, g.ehr, opened)
-    return _after(outcome, "handed" if outcome.state == "saved" else outcome.state)
+    return _after(
+        outcome, ("handed-on" if opened.work.may_sign else "handed") if outcome.state == "saved" else outcome.state
+    )
 
 
 def _signed(opened: Opened) -> Answer | str | tuple[str, int]:
