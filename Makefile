@@ -21,7 +21,7 @@ SEED ?= 1
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-install: $(VENV)/.installed ## Create .venv with cds-service and sandbox-ehr from the hashed lock
+install: $(VENV)/.installed ## Create .venv with cds-service, smart-app and sandbox-ehr from the hashed lock
 
 run: $(VENV)/.installed ## Start service, app and sandbox EHR (CDS_PORT=8000 APP_PORT=8090 SANDBOX_PORT=8080)
 	@exec $(BIN)/python -m scripts.run_demo
