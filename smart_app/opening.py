@@ -61,6 +61,7 @@ class Choice(msgspec.Struct, frozen=True):
     orders: tuple[Resource, ...] = ()
     coverages: tuple[Resource, ...] = ()
     wanted: Wanted = Wanted()
+    related: Mapping[str, Resource] = {}  # medications that orders name, by reference
 
 
 def open_launch(
@@ -216,6 +217,10 @@ class _Opening:
         try:
             return self.parts.payers.packages(self.payer, parameters)
         except PayerTrouble as trouble:
+            if trouble.kind == "declined" and self.wanted.assertion and self.first.orders:
+                # What the payer wrote on a signed order need not be a context for questions: the order says enough.
+                self.wanted = msgspec.structs.replace(self.wanted, assertion="")
+                return self._ask(known, canonicals=canonicals)
             page = TROUBLE_PAGES[trouble.kind]
             raise Trouble(page, trouble.kind, details=tuple(text for _, text in trouble.messages)) from None
 
@@ -329,7 +334,7 @@ def _to_pick(launch: Launch, ehr: EhrClient, wanted: Wanted, drafts: Sequence[Re
         and (not wanted.encounter or _encounter(order) in {"", wanted.encounter})
     ]
     orders.sort(key=lambda each: word(each.get("authoredOn")), reverse=True)
-    return Choice(drafts=tuple(drafts), orders=tuple(orders), wanted=wanted)
+    return Choice(drafts=tuple(drafts), orders=tuple(orders), wanted=wanted, related=related(ehr, orders))
 
 
 def _encounter(order: Resource) -> str:

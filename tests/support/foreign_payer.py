@@ -41,6 +41,7 @@ class ForeignPayer:
     expansions: list[Mapping[str, str]] = field(default_factory=list)
     next_answer: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     by_call: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None  # packages by request body
+    contexts: set[str] | None = None  # those that it knows; None: any
     codes: list[tuple[str, str]] = field(default_factory=list)  # code and display, for $expand
     fault: int = 0
     fault_body: dict[str, Any] | None = None
@@ -127,6 +128,10 @@ class ForeignPayer:
 
     def _package(self, body: dict[str, Any]) -> Response:
         self.asked.append(body)
+        named = {each["valueString"] for each in body["parameter"] if each["name"] == "context"}
+        if self.contexts is not None and not named <= self.contexts:
+            issue = {"severity": "error", "code": "value", "details": {"text": "this context is not known here"}}
+            return _json({"resourceType": "OperationOutcome", "issue": [issue]}, 400)
         found = self.by_call(body) if self.by_call is not None else self.packages
         if self.shape == "bundle":
             return _json(found[0])

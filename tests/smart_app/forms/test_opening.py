@@ -168,6 +168,19 @@ def test_AP05_a_draft_that_is_carried_on_keeps_its_signed_order(
     assert not any("identifier" in each for each in linked)  # not "order not signed yet"
 
 
+def test_AP08_an_assertion_that_the_payer_keeps_no_context_for_does_not_close_the_form(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    """An order that was ready to submit, or authorized, carries such a one; the order alone is asked about then."""
+    payer.packages = [package(FORM)]
+    payer.contexts = {"another"}
+    page = visit.open(
+        app_context={"order": ORDER, "coverage": "Coverage/cov-1", "context": "an-assertion"}, fhirContext=...
+    )
+    assert "Why this drug?" in page
+    assert [[part["name"] for part in each["parameter"]].count("context") for each in payer.asked] == [1, 0]
+
+
 def test_AP10_a_completed_response_never_fills_a_new_form(visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr) -> None:
     payer.packages = [package(FORM)]
     ehr.resources["QuestionnaireResponse/qr-1"] = draft(status="completed")
