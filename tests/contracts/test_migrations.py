@@ -91,8 +91,14 @@ def test_every_index_is_used_by_its_question(sqlite_url: str) -> None:
         "ix_pa_case_received": "SELECT id FROM pa_case WHERE received >= 1 ORDER BY received",
         "ix_outbox_state_due_at": "SELECT id FROM outbox WHERE state = 'ready' AND due_at <= 1 ORDER BY due_at LIMIT 5",
         "ix_outbox_destination_case_id_seq": "SELECT min(seq) FROM outbox WHERE destination = 'd' AND case_id = 'c'",
-        "ix_outbox_undone": "SELECT 1 FROM outbox WHERE destination = 'd' AND case_id = 'c' AND seq < 5"
-        " AND kind = 'payer' AND state IN ('ready', 'leased', 'dead')",
+        "ix_outbox_undone": "SELECT seq FROM outbox WHERE destination = 'd' AND case_id = 'c'"
+        " AND kind = 'payer' AND state IN ('ready', 'leased', 'dead') ORDER BY seq LIMIT 1",
+        "ix_outbox_unheard": "SELECT seq FROM outbox WHERE destination = 'd' AND kind = 'notification'"
+        " AND state IN ('ready', 'leased') ORDER BY seq LIMIT 1",
+        "ix_outbox_payer_due": "SELECT id FROM outbox WHERE state = 'ready' AND due_at <= 1 AND kind = 'payer'"
+        " AND destination = 'd' ORDER BY due_at LIMIT 5",
+        "ix_outbox_notice_due": "SELECT id FROM outbox WHERE state = 'ready' AND due_at <= 1"
+        " AND kind = 'notification' ORDER BY due_at LIMIT 5",
         "ix_outbox_case_id": "SELECT id FROM outbox WHERE case_id = 'c'",
         "ix_subscription_sender": "SELECT id FROM subscription WHERE sender = 's'",
         "ix_subscription_status": "SELECT id FROM subscription WHERE status = 'active'",

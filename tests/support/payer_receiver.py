@@ -243,7 +243,7 @@ class ReceiverServer:
 
     async def _respond(self, got: Got, writer: asyncio.StreamWriter) -> bool:
         receiver = self.receiver
-        receiver.count += 1
+        receiver.count += not got.target.startswith("/_")
         if receiver.keep:
             receiver.got.append(got)
         fault = receiver.always

@@ -97,8 +97,6 @@ PA_NUMBER = Table(
     Column("n", Integer, nullable=False),  # the version that first gave it
 )
 
-UNDONE = text("state IN ('ready', 'leased', 'dead')")
-
 OUTBOX = Table(
     "outbox",
     METADATA,
@@ -124,7 +122,15 @@ OUTBOX = Table(
     Index("ix_outbox_state_due_at", "state", "due_at"),
     Index("ix_outbox_destination_case_id_seq", "destination", "case_id", "seq"),
     Index("ix_outbox_case_id", "case_id"),
-    Index("ix_outbox_undone", "destination", "case_id", "seq", sqlite_where=UNDONE, postgresql_where=UNDONE),
+    *(
+        Index(name, *columns, sqlite_where=text(only), postgresql_where=text(only))
+        for name, columns, only in (
+            ("ix_outbox_undone", ("destination", "case_id", "seq"), "state IN ('ready', 'leased', 'dead')"),
+            ("ix_outbox_unheard", ("destination", "seq"), "kind = 'notification' AND state IN ('ready', 'leased')"),
+            ("ix_outbox_payer_due", ("destination", "due_at"), "kind = 'payer' AND state = 'ready'"),
+            ("ix_outbox_notice_due", ("kind", "state", "due_at"), "kind = 'notification' AND state = 'ready'"),
+        )
+    ),
 )
 
 PA_SIGNATURE = Table(
