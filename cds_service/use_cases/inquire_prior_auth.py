@@ -110,6 +110,8 @@ class InquirePriorAuth:
                 lines=case.summary.lines,
                 note=case.summary.note,
                 whole_cancelled=case.state is CaseState.CANCELLED,
+                context=case.summary.context,
+                wanted=_still_wanted(stored),
             ),
         )
         response = bundle["entry"][0]["resource"]
@@ -142,6 +144,13 @@ class InquirePriorAuth:
         detail: dict[str, str | int | bool | None] = {"found": len(cases), "npi": npi}
         entries = [AuditEntry(now, caller.client.id, "client", "inquire", f"case/{case.id}", detail) for case in cases]
         self._cases.note(entries or [AuditEntry(now, caller.client.id, "client", "inquire", "case/none", detail)])
+
+
+def _still_wanted(stored: dict[str, Any]) -> tuple[str, ...]:
+    """Texts of what the newest answer asks for: who asks where a request stands is not to lose the question."""
+    resources = [entry["resource"] for entry in stored["entry"]]
+    asked = [each for each in resources if each["resourceType"] == "CommunicationRequest"]
+    return tuple(note["text"] for each in asked for note in each.get("note", []))
 
 
 def _may_see(case: Case, inquiry: Inquiry, caller: BackendCaller) -> bool:

@@ -112,6 +112,24 @@ def test_P070_every_line_that_was_ever_sent_is_told(pas: Pas) -> None:
     assert [actions(json.dumps(each)) for each in found(pas.inquire(inquiry()))] == [{1: "C", 2: "A1"}]
 
 
+def wanted(bundle: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """DTR context and texts of each thing that an answer asks for."""
+    resources = [each["resource"] for each in bundle["entry"]]
+    asked = [each for each in resources if each["resourceType"] == "CommunicationRequest"]
+    return [(each["identifier"][0]["value"], [note["text"] for note in each["note"]]) for each in asked]
+
+
+def test_P052_an_inquiry_repeats_what_is_still_wanted(pas: Pas) -> None:
+    submitted = pas.submit(request(values=MISSING)).json
+    (told,) = wanted(submitted)
+    (bundle,) = found(pas.inquire(inquiry()))
+    assert wanted(bundle) == [told]
+    assert len(bundle["entry"][0]["resource"]["communicationRequest"]) == 1
+    assert complaints(bundle) == ()
+    pas.settle(pas.case_of(pas.submit(request(values=MISSING))), approve())
+    assert wanted(found(pas.inquire(inquiry()))[0]) == []
+
+
 def test_P073_a_service_narrows_and_not_applicable_does_not(pas: Pas) -> None:
     pas.submit(request())
     other = concept("http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets", "J2278")
