@@ -49,8 +49,8 @@ def kind_words(reference: str) -> str:
     return _KINDS.get(kind, kind or "Source")
 
 
-def title_of(resource: Resource) -> str:
-    """What it is about."""
+def title_of(resource: Resource, held: Mapping[str, Resource] | None = None) -> str:
+    """What it is about. ``held``: medications that stand on their own in the chart, by the reference to them."""
     for name in _NAMES:
         value = resource.get(name)
         found = label(value[0] if isinstance(value, list) and value else value)
@@ -61,7 +61,8 @@ def title_of(resource: Resource) -> str:
         inside = next(
             (one for one in dicts(resource.get("contained")) if f"#{one.get('id')}" == medicine.get("reference")), {}
         )
-        return word(medicine.get("display")) or label(inside.get("code")) or "a medication"
+        alone = (held or {}).get(word(medicine.get("reference")), {})
+        return word(medicine.get("display")) or label(inside.get("code")) or label(alone.get("code")) or "a medication"
     return kind_words(word(resource.get("resourceType")))
 
 

@@ -21,7 +21,7 @@ from smart_app.pas.closure import Resource
 from smart_app.pas.decision import Decision, Standing, Unreadable, read_decision
 from smart_app.pas.for_chart import for_chart
 from smart_app.pas.inquiry import build_inquiry
-from smart_app.pas.matching import bundles_in, claims_named
+from smart_app.pas.matching import bundles_in, claims_named, response_bundle
 from smart_app.pas.ready import npis
 from smart_app.pas.request import Line, build, lines_of
 from smart_app.pas.request import Submission as Parts
@@ -156,14 +156,15 @@ class PriorAuth:
             body = self._payers.call(
                 payer, payer.pas_base, payer.pas_scopes, "POST", "Claim/$submit", request, repeatable=True
             )
-            read_decision(body if isinstance(body, dict) else {})
+            response = response_bundle(body)
+            read_decision(response)
         except PayerTrouble as trouble:
             said = tuple(text for _, text in trouble.messages)
             done = msgspec.structs.replace(exchange, trouble=trouble.kind, said=said)
             return self._ended(held, done, None)
         except Unreadable:
             return self._ended(held, msgspec.structs.replace(exchange, trouble="unreadable"), None)
-        answer = _ENCODE(body)
+        answer = _ENCODE(response)
         done = msgspec.structs.replace(exchange, answer=answer, answered=self._now(), trouble="", said=())
         return self._ended(held, done, answer)
 
@@ -224,6 +225,10 @@ class PriorAuth:
     def may_notify(self, payer: str, secret: str) -> bool:
         """Whether a notification with this secret comes from this payer."""
         return self._kept.may_notify(payer, secret)
+
+    def hears(self, payer: str) -> bool:
+        """Whether decisions of this payer come by themselves; else a person has to ask."""
+        return self._kept.hears(payer)
 
     def payers_at(self, ehr: EhrProfile) -> tuple[PayerProfile, ...]:
         """The payers of one EHR that take requests."""
@@ -298,8 +303,9 @@ def decision_of(submission: Submission) -> Decision:
 
 
 def is_over(submission: Submission) -> bool:
-    """Whether it was taken back, so that the same orders may be asked for again."""
-    return decision_of(submission).standing is Standing.CANCELLED
+    """Whether it was taken back or sent back, so that the same orders may be asked for again."""
+    decision = decision_of(submission)
+    return decision.not_taken or decision.standing is Standing.CANCELLED
 
 
 def _over_here(submission: Submission) -> bool:

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from cds_service.fhir.patient_gate import PatientGate
 from cds_service.fhir.references import host_of
+from smart_app.chart_reads import related
 from smart_app.dtr.context import Wanted
 from smart_app.dtr.payer_choice import payer_of
 from smart_app.ehr_client import EhrClient
@@ -48,25 +50,26 @@ def ready(
     asked |= {kind: (kind, {"patient": launch.patient}) for kind in ("QuestionnaireResponse", "Coverage")}
     seen = ehr.search_many(asked)
     orders = [each for kind in ORDER_TYPES for each in seen[kind].resources if each.get("resourceType") == kind]
-    found = choices(orders, wanted, host)
+    found = choices(orders, wanted, host, related(ehr, orders))
     ticked = tuple(
         msgspec.structs.replace(each, meant=each.meant if chosen is None else each.name in chosen) for each in found
     )
     picked = [each for each in ticked if each.meant]
     coverages = [each for each in seen["Coverage"].resources if each.get("resourceType") == "Coverage"]
-    coverage = _coverage(coverages, picked, wanted)
+    coverage = _coverage(coverages, picked, wanted) or _named_coverage(launch, ehr, picked, wanted)
     payer = payer_of(coverage, _organizations(ehr, coverage), payers) if coverage else None
     held = f"Coverage/{coverage['id']}" if coverage else ""
     forms = finished_forms(seen["QuestionnaireResponse"].resources, picked, held, host)
     if with_forms is not None:
         forms = tuple(msgspec.structs.replace(each, meant=each.name in with_forms) for each in forms)
+    words = {each.name: each.words for each in picked}
     _, open_codes = lines_of([each.order for each in picked], codes or {})
     return Ready(
         payer=payer,
         coverage=coverage,
         choices=ticked,
         forms=forms,
-        codes=open_codes,
+        codes=tuple(CodeNeeded(each.order, words[each.order]) for each in open_codes),
         problems=tuple(_problems(found, picked, coverage, payer, seen)),
     )
 
@@ -107,7 +110,8 @@ def _problems(
     payer: PayerProfile | None,
     seen: Mapping[str, Any],
 ) -> list[str]:
-    hidden = [kind for kind in (*ORDER_TYPES[:1], "Coverage") if seen[kind].state not in {"complete", "partial"}]
+    needed = ORDER_TYPES[:1] if coverage is not None else (*ORDER_TYPES[:1], "Coverage")
+    hidden = [kind for kind in needed if seen[kind].state not in {"complete", "partial"}]
     if hidden:
         return [f"The EHR did not show {', '.join(hidden)}: open the app again, or ask its operator."]
     if not found:
@@ -119,6 +123,15 @@ def _problems(
     if payer is None:
         return ["The payer of this coverage takes no electronic requests from here."]
     return []
+
+
+def _named_coverage(launch: Launch, ehr: EhrClient, picked: Sequence[Choice], wanted: Wanted) -> Resource | None:
+    """The coverage that is named, though the search did not show it: a long list is cut, some EHRs search none."""
+    names = dict.fromkeys([*(each.told.coverage for each in picked), wanted.coverage])
+    named = next((name for name in names if name), "")
+    found = ehr.read(named).one if named else None
+    gate = PatientGate(launch.patient, host_of(ehr.profile.iss), {})
+    return None if found is None or gate.refusal("Coverage", found) else found
 
 
 def _coverage(coverages: Sequence[Resource], picked: Sequence[Choice], wanted: Wanted) -> Resource | None:

@@ -133,6 +133,14 @@ class Submissions:
         with self._engine.connect() as connection:
             connection.execute(PAYER_SUBSCRIPTION.update().where(*here).values(id=ident))
 
+    def hears(self, payer: str) -> bool:
+        """Whether this payer has said that it will notify the app."""
+        query = sa.select(PAYER_SUBSCRIPTION.c.payer).where(
+            PAYER_SUBSCRIPTION.c.payer == payer, PAYER_SUBSCRIPTION.c.id != ""
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
     def unsubscribe(self, payer: str, organization: str) -> None:
         """Forget it: the payer refused, or ended it; the next submission tries again."""
         here = (PAYER_SUBSCRIPTION.c.payer == payer, PAYER_SUBSCRIPTION.c.organization == organization)

@@ -84,6 +84,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     wanted: tuple[Wanted, ...] = ()
     human: bool | None = None  # whether a person looked, where it is said
     disposition: str = ""
+    waits: bool = False  # the payer says that it is not done yet, and decides on no line
 
     @property
     def standing(self) -> Standing:
@@ -99,7 +100,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         ):
             if each in held:
                 return each
-        return Standing.OTHER
+        return Standing.PENDED if self.waits else Standing.OTHER
+
+    @property
+    def not_taken(self) -> bool:
+        """Whether the payer found the request wrong and decided on nothing."""
+        return bool(self.errors) and not self.lines
+
+    @property
+    def label(self) -> str:
+        """How it stands, in words."""
+        return "Sent back by the payer" if self.not_taken else self.standing.label
 
 
 class Unreadable(Exception):
@@ -135,6 +146,7 @@ def read_decision(bundle: Mapping[str, Any]) -> Decision:
         ),
         human=_part(reviewer, "wasHumanReviewedFlag").get("valueBoolean") if reviewer else None,
         disposition=str(response.get("disposition", "")),
+        waits=not lines and response.get("outcome") in {"queued", "partial"} and not _dicts(response.get("error")),
     )
 
 

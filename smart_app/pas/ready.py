@@ -30,7 +30,9 @@ class Choice(msgspec.Struct, frozen=True):
         return f"{self.order['resourceType']}/{self.order['id']}"
 
 
-def choices(orders: Iterable[Resource], wanted: Wanted, host: str | None) -> tuple[Choice, ...]:
+def choices(
+    orders: Iterable[Resource], wanted: Wanted, host: str | None, medications: Mapping[str, Resource] | None = None
+) -> tuple[Choice, ...]:
     """Signed orders that a payer has spoken about, or that the launch names; the newest first.
 
     Meant are those that the launch names, those whose coverage-information has the same assertion id, and, where the
@@ -44,7 +46,7 @@ def choices(orders: Iterable[Resource], wanted: Wanted, host: str | None) -> tup
         if order.get("status") not in SIGNED or not (told.assertion or named):
             continue
         same = bool(wanted.assertion) and told.assertion == wanted.assertion
-        found.append(Choice(order, words_of(order), bool(named) or same, told))
+        found.append(Choice(order, words_of(order, medications), bool(named) or same, told))
     if found and not any(each.meant for each in found):
         newest = found[0].told.assertion
         found = [

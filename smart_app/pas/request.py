@@ -98,8 +98,8 @@ def lines_of(
     return tuple(lines), tuple(open_ones)
 
 
-def words_of(order: Mapping[str, Any]) -> str:
-    """What a person calls the order."""
+def words_of(order: Mapping[str, Any], medications: Mapping[str, Resource] | None = None) -> str:
+    """What a person calls the order. ``medications``: those that orders name, by reference."""
     for element in ("medicationReference", "medicationCodeableConcept", "code", "codeCodeableConcept"):
         held = order.get(element)
         if isinstance(held, dict):
@@ -107,6 +107,12 @@ def words_of(order: Mapping[str, Any]) -> str:
             words = held.get("display") or held.get("text") or first.get("display") or first.get("code")
             if words:
                 return str(words)
+    medicine = order.get("medicationReference")
+    name = str(medicine.get("reference", "")) if isinstance(medicine, dict) else ""
+    inside = {f"#{each.get('id')}": each for each in _dicts(order.get("contained"))}
+    found = inside.get(name) or (medications or {}).get(name)
+    if found is not None and isinstance(found.get("code"), dict):
+        return words_of({"resourceType": "a medication", "code": found["code"]})
     return str(order.get("resourceType", "Order"))
 
 

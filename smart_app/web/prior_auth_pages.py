@@ -126,6 +126,7 @@ def standing(ident: str) -> str:
         last=held.submission.exchanges[-1],
         waiting=decision.standing is Standing.PENDED,
         payer=_use_case().payer_name(held.submission.payer),
+        hears=_use_case().hears(held.submission.payer),
         message=request.args.get("message", ""),
     )
 

@@ -42,6 +42,7 @@ class ForeignPayer:
     next_answer: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     by_call: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None  # packages by request body
     contexts: set[str] | None = None  # those that it knows; None: any
+    claims: Callable[[str, dict[str, Any]], Any] | None = None  # body by operation and request: $submit, $inquire
     codes: list[tuple[str, str]] = field(default_factory=list)  # code and display, for $expand
     fault: int = 0
     fault_body: dict[str, Any] | None = None
@@ -100,6 +101,8 @@ class ForeignPayer:
         if operation == "ValueSet/$expand":
             return self._expand(dict(request.args))
         body = json.loads(request.get_data())
+        if operation.startswith("Claim/$") and self.claims is not None:
+            return _json(self.claims(operation.partition("$")[2], body))
         if operation == "Questionnaire/$questionnaire-package":
             return self._package(body)
         if operation == "Questionnaire/$log-questionnaire-errors":

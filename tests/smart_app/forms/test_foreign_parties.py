@@ -8,9 +8,10 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 from tests.support.foreign_payer import ForeignPayer, outcome, package, questionnaire
-from tests.support.form_visit import FormVisit
+from tests.support.form_visit import ORDER, FormVisit
 from tests.support.smart_ehr import SmartEhr, plain
 from tests.support.smart_ehr import outcome as ehr_outcome
+from tests.support.smart_visit import AppUnderTest, write_yaml
 
 ADAPTIVE = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-questionnaireAdaptive"
 WHY = {"linkId": "why", "type": "string", "text": "Why this drug?", "required": True}
@@ -147,3 +148,79 @@ def test_AP05_an_ehr_that_does_not_sort_or_include_still_shows_drafts_and_prescr
     page = visit.open()
     assert "from the first visit" in page
     assert "could not give the prescriptions" not in page
+
+
+def test_AP01_orders_to_choose_from_are_called_by_their_medication(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    order = {**ehr.resources[ORDER], "medicationReference": {"reference": "Medication/m"}}
+    del order["contained"]
+    ehr.resources |= {
+        ORDER: order,
+        "Medication/m": {"resourceType": "Medication", "id": "m", "code": {"text": "zicon"}},
+    }
+    payer.packages = [package(questionnaire(WHY))]
+    assert "zicon, 2026-11-20" in visit.open(fhirContext=[])
+    assert "about coverage of zicon." in visit.open()
+
+
+REVIEW = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewAction"
+
+
+def claim_response(request: dict[str, Any], code: str = "", **members: Any) -> dict[str, Any]:
+    """A response; without ``code`` it decides on no line."""
+    action = {"coding": [{"system": "https://codesystem.x12.org/005010/306", "code": code}]}
+    review = {"url": REVIEW, "extension": [{"url": f"{REVIEW}Code", "valueCodeableConcept": action}]}
+    told = {"identifier": request["entry"][0]["resource"]["identifier"][0]}
+    item = [{"itemSequence": 1, "adjudication": [{"extension": [review]}]}] if code else []
+    return {"resourceType": "ClaimResponse", "outcome": "complete", "request": told, "item": item, **members}
+
+
+@pytest.fixture
+def clinic(app: AppUnderTest, payer: ForeignPayer, ehr: SmartEhr) -> FormVisit:
+    """A visit with a signed form, at a payer that takes requests; what the EHR's search for coverages shows is cut."""
+    write_yaml(app.settings.config_dir / "payers" / "foreign.yaml", payer.profile(pas_base=payer.base))
+    app.register(ehr, organization_name="Clinic", organization_npi="1999999984")
+    ehr.answers["GET /fhir/Coverage"] = plain({"resourceType": "Bundle", "type": "searchset", "entry": []})
+    visit = FormVisit(app, ehr, payer)
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    visit.press("sign", {"a:why": "because"})
+    return visit
+
+
+def submit(visit: FormVisit) -> str:
+    page = visit.get(f"/l/{visit.launch_id}/prior-auth")
+    assert "morphine 20 mg/mL" in page
+    fields = {"order": ORDER, f"code-{ORDER}": "J2274", "form": f"QuestionnaireResponse/{visit.saved['id']}"}
+    return visit.post(f"/l/{visit.launch_id}/prior-auth", {**fields, "benefit": "medical", "urgency": "standard"})
+
+
+def test_P075_a_payer_without_subscriptions_is_asked_by_a_person(clinic: FormVisit, payer: ForeignPayer) -> None:
+    payer.claims = lambda operation, request: (
+        claim_response(request, outcome="queued") if operation == "submit" else claim_response(request, "A1")
+    )
+    page = submit(clinic)
+    assert "Being reviewed" in page
+    assert "press “Ask the payer now”" in page
+    assert "appears on this page by itself" not in page
+    assert "approved the request" in clinic.post(f"{clinic.path}/check")
+
+
+def test_P059_a_request_that_was_sent_back_may_be_made_again(clinic: FormVisit, payer: ForeignPayer) -> None:
+    payer.claims = lambda _, request: claim_response(request, error=[{"code": {"text": "Invalid date of birth"}}])
+    page = submit(clinic)
+    assert "Sent back by the payer" in page
+    assert "Invalid date of birth" in page
+    assert "a second case" not in clinic.get(f"/l/{clinic.launch_id}/prior-auth")
+    payer.claims = lambda _, request: claim_response(request, "A1")
+    assert "approved the request" in submit(clinic)
+
+
+def test_P050_nobody_is_said_to_have_looked_where_the_payer_does_not_say_so(
+    clinic: FormVisit, payer: ForeignPayer
+) -> None:
+    payer.claims = lambda _, request: claim_response(request, "A3")
+    page = submit(clinic)
+    assert "Foreign Mutual did not approve it." in page
+    assert "A reviewer at" not in page

@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from smart_app.pas.decision import Standing, Unreadable, read_decision
+from smart_app.pas.matching import bundles_in, response_bundle
 from smart_app.pas.systems import PAS, REVIEW_ACTION
 
 
@@ -55,12 +56,16 @@ def test_P050_an_approved_line_says_number_and_until_when() -> None:
         (["A6", "A1"], Standing.MODIFIED),
         (["C"], Standing.CANCELLED),
         (["ZZ", "A1"], Standing.OTHER),  # a code of the licensed list that we do not know is no approval
-        ([], Standing.OTHER),
     ],
 )
 def test_P048_the_decision_is_the_review_action_of_the_lines(codes: list[str], whole: Standing) -> None:
     items = [item(number, code) for number, code in enumerate(codes, 1)]
     assert read_decision(response(*items, outcome="queued")).standing is whole
+
+
+def test_P046_a_response_without_lines_waits_only_where_an_older_server_says_queued() -> None:
+    assert read_decision(response(outcome="queued")).standing is Standing.PENDED
+    assert read_decision(response(outcome="complete")).standing is Standing.OTHER
 
 
 def test_P051_reasons_and_notes_of_a_line_are_kept_with_it() -> None:
@@ -118,3 +123,39 @@ def test_P057_an_application_error_is_told_in_the_payers_words() -> None:
 def test_an_answer_without_claim_response_is_no_decision(bundle: dict) -> None:
     with pytest.raises(Unreadable):
         read_decision(bundle)
+
+
+NOTHING_DECIDED = [
+    ({"outcome": "queued"}, Standing.PENDED, "Being reviewed"),  # the word of PAS 1 and of many claim systems
+    ({"outcome": "complete"}, Standing.OTHER, "Answered"),
+    ({"outcome": "error", "error": [{"code": {"text": "Invalid date of birth"}}]}, Standing.OTHER, "Sent back"),
+    ({"outcome": "queued", "error": [{"code": {"text": "No such member"}}]}, Standing.OTHER, "Sent back"),
+]
+
+
+@pytest.mark.parametrize(("members", "standing", "label"), NOTHING_DECIDED)
+def test_P059_an_answer_without_lines_is_told_for_what_it_is(members: dict, standing: Standing, label: str) -> None:
+    decision = read_decision(response(**members))
+    assert decision.standing is standing
+    assert decision.label.startswith(label)
+
+
+RESPONSE = response(APPROVED)["entry"][0]["resource"]
+WRAPPED = [
+    response(APPROVED),
+    RESPONSE,
+    {"resourceType": "Parameters", "parameter": [{"name": "return", "resource": response(APPROVED)}]},
+    {"resourceType": "Parameters", "parameter": [{"name": "a"}, {"name": "return", "resource": RESPONSE}]},
+]
+
+
+@pytest.mark.parametrize("body", WRAPPED)
+def test_P040_a_payers_answer_is_read_however_it_is_wrapped(body: dict) -> None:
+    assert read_decision(response_bundle(body)).standing is Standing.APPROVED
+    assert [read_decision(each).standing for each in bundles_in(body)] == [Standing.APPROVED]
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"resourceType": "Parameters", "parameter": [1]}])
+def test_P040_what_holds_no_response_is_unreadable(body: object) -> None:
+    with pytest.raises(Unreadable):
+        read_decision(response_bundle(body))

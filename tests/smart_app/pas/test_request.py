@@ -11,7 +11,7 @@ import pytest
 from cds_service.fhir.models import complaints
 from smart_app.pas.closure import gather, references
 from smart_app.pas.inquiry import build_inquiry
-from smart_app.pas.request import Submission, billing_code, build, lines_of
+from smart_app.pas.request import Submission, billing_code, build, lines_of, words_of
 from smart_app.pas.systems import CRD_COVERAGE_INFORMATION, HCPCS, PAS, X12
 from smart_app.pas.update import cancelled, with_documents
 
@@ -268,3 +268,12 @@ def test_P067_P068_P073_an_inquiry_names_the_parties_and_the_payers_number_and_n
     assert claim["item"][0]["extension"][0]["valueString"] == "REF-9"
     assert resolved(asked) == []
     assert complaints(asked) == ()
+
+
+def test_an_order_is_called_by_its_medication_wherever_that_stands() -> None:
+    medication = {"resourceType": "Medication", "id": "m", "code": {"text": "ziconotide"}}
+    order = {name: value for name, value in ORDER.items() if name != "medicationCodeableConcept"}
+    alone = {**order, "medicationReference": {"reference": "Medication/m"}}
+    inside = {**order, "medicationReference": {"reference": "#m"}, "contained": [medication]}
+    assert words_of(alone, {"Medication/m": medication}) == words_of(inside) == "ziconotide"
+    assert words_of(alone) == "MedicationRequest"
