@@ -53,18 +53,25 @@ def look_up(
     """Find what covers ``order`` among all authorizations of its member; of several, the one that ends last.
 
     ``dose``: the dose results of the order. A pending request counts only where nothing is granted. ``notice_days``:
-    so long before its last day a granted one is ``ending``, unless a later or a pending one speaks of the same order.
+    so long before its last day, but never in the first half of its time, a granted one is ``ending``, unless a later or
+    a pending one speaks of the same order.
     """
     if not authorizations:
         return NOTHING_ON_FILE
     granted = [each for each in authorizations if each.status == "active" and _covers(each, order, dose, as_of)]
     if granted:
         last = max(granted, key=_ends)
-        soon = last.end is not None and (last.end - as_of).days < notice_days
+        soon = last.end is not None and _ends_soon(last.start, last.end, as_of, notice_days)
         followed = soon and any(_follows(each, last) and _speaks_of(each, order) for each in authorizations)
         return OnFile(granted=last, ending=soon and not followed)
     pending = [each for each in authorizations if each.status == "pending" and _speaks_of(each, order)]
     return OnFile(pending=max(pending, key=_ends)) if pending else NOTHING_ON_FILE
+
+
+def _ends_soon(start: date, end: date, as_of: date, notice_days: int) -> bool:
+    """A trial's month is as long as the notice: "renew it" on the day after its approval would be noise."""
+    left = (end - as_of).days
+    return left < notice_days and 2 * left < (end - start).days
 
 
 def allows(authorization: Authorization, ingredient: str, daily: Fraction | None) -> bool:

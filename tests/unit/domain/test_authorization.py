@@ -98,3 +98,18 @@ def test_daily_limits_in_milligrams_only(stated, limit):
 def test_an_amount_without_limit_is_allowed():
     assert allows(AUTHORIZATION, "clonidine", None)
     assert not allows(AUTHORIZATION, "morphine", None)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "ending"),
+    [
+        (date(2026, 1, 1), date(2026, 3, 31), True),  # 29 days are left of three months
+        (date(2026, 1, 1), date(2026, 4, 1), False),  # 30 days are left
+        (AS_OF, date(2026, 4, 1), False),  # a trial's month that began today
+        (AS_OF, date(2026, 3, 31), False),  # shorter than the notice, and just begun
+        (date(2026, 2, 15), date(2026, 3, 14), True),  # the second half of such a month
+    ],
+)
+def test_it_is_said_to_end_soon_in_the_second_half_of_its_time_alone(start, end, ending):
+    held = replace(AUTHORIZATION, start=start, end=end)
+    assert look_up([held], order(), [dose()], AS_OF, notice_days=30).ending is ending
