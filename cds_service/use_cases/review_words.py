@@ -78,7 +78,7 @@ _CHANGED_KINDS = {
     "cancel": "request cancelled by the provider",
     "renewal": "renewal asked for",
     "decision": "decided by a reviewer",
-    "information": "more information came in",
+    "information": "question sent to the provider",
 }
 _EVENTS = {
     "received": "request received",
