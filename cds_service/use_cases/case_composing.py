@@ -64,6 +64,23 @@ def waits_for(parts: PriorAuthParts, each: Assessed, members: Sequence[Case], ca
     return _on_file_already(parts, each, day)
 
 
+def asked_twice(each: Assessed, before: Sequence[Assessed]) -> str:
+    """P092 within one request: a line that asks again for what an earlier line of it asks for."""
+    for other in before:
+        if not other.line.cancelled and _same_line(each, other):
+            return f"line {other.line.sequence} of this request asks for the same service already"
+    return ""
+
+
+def _same_line(each: Assessed, other: Assessed) -> bool:
+    """As between cases; but a mixture may be billed drug by drug, each by its own code."""
+    if each.kind is not LineKind.DRUG or not each.drugs:
+        return (each.line.system, each.line.code) == (other.line.system, other.line.code)
+    if each.billing is not None and other.billing is not None and each.line.order == other.line.order:
+        return each.billing.drug == other.billing.drug
+    return bool(set(each.drugs) & set(other.drugs)) and each.route == other.route
+
+
 def _on_file_already(parts: PriorAuthParts, each: Assessed, day: date) -> str:
     """An authorization from elsewhere that covers the order: order-sign says satisfied, so nothing is issued twice."""
     if each.order is None or each.judged is None or not each.member:
@@ -74,9 +91,9 @@ def _on_file_already(parts: PriorAuthParts, each: Assessed, day: date) -> str:
 
 
 def _same_service(each: Assessed, line: CaseLine) -> bool:
-    """The same drugs by the same route, or the same code."""
+    """A drug in common by the same route, or the same code."""
     if each.kind is LineKind.DRUG and each.drugs:
-        return set(each.drugs) == set(line.drugs) and each.route == line.route
+        return bool(set(each.drugs) & set(line.drugs)) and each.route == line.route
     return bool(each.line.code) and (each.line.system, each.line.code) == (line.system, line.code)
 
 

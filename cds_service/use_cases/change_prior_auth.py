@@ -14,6 +14,7 @@ from cds_service.fhir.pas.request import PasRequest, RequestedLine, read_request
 from cds_service.fhir.pas.response import ResponseError
 from cds_service.use_cases.case_composing import (
     Composed,
+    asked_twice,
     compose,
     exchange_of,
     guideline_of,
@@ -25,7 +26,7 @@ from cds_service.use_cases.judge_request import Assessment, assess
 from cds_service.use_cases.prior_auth_lines import cancelled_line, case_line
 from cds_service.use_cases.prior_auth_parts import Call, PriorAuthParts
 from cds_service.use_cases.submission_writing import Stands, written
-from cds_service.use_cases.update_rules import by_sequence, touched, update_issues
+from cds_service.use_cases.update_rules import by_sequence, same_member, touched, update_issues
 
 
 def update(parts: PriorAuthParts, call: Call, prior: Case, now: datetime, late: str) -> Writing:
@@ -79,7 +80,7 @@ def _updated(
     earlier = by_sequence(before)
     members = [each for each in parts.cases.cases_of_member(prior.member_id) if each.id != prior.id]
     code, day = prior.tracking_number.partition("-")[2], now.date()
-    for each in assessment.lines:
+    for place, each in enumerate(assessment.lines):
         asked = each.line
         held = found.get(asked.sequence)
         if asked.cancelled:
@@ -90,7 +91,9 @@ def _updated(
                 number=f"{parts.pas.number_prefix}-{code}-{_suffix(asked, held, prior)}",
                 reference=f"P-{code}-{asked.sequence}",
                 as_of=day,
-                waits_for=late or waits_for(parts, each, members, call.caller, day),
+                waits_for=late
+                or asked_twice(each, assessment.lines[:place])
+                or waits_for(parts, each, members, call.caller, day),
             )
     return tuple(found[sequence] for sequence in sorted(found))
 
@@ -105,6 +108,9 @@ def cancel(parts: PriorAuthParts, call: Call, prior: Case, now: datetime, submis
     if prior.state is CaseState.CANCELLED:
         text = "the request was cancelled already"
         raise RequestRefused([Issue("P084", "business-rule", text, "Bundle.entry[0].resource")])
+    if not same_member(prior, call.request):
+        text = "a cancellation is about the member of the request that it cancels"
+        raise RequestRefused([Issue("P084", "conflict", text, "Bundle.entry[0].resource.patient")])
     lines = tuple(
         line if line.action is ReviewAction.NOT_CERTIFIED else cancelled_line(line) for line in prior.summary.lines
     )

@@ -27,6 +27,7 @@ from cds_service.fhir.chart import build_chart
 from cds_service.fhir.coverage import CoverageChoice
 from cds_service.fhir.pas.request import PasRequest, RequestedLine
 from cds_service.fhir.pas.systems import APPEAL
+from cds_service.use_cases.billing_fit import code_fits, quantity_fits
 from cds_service.use_cases.decide import Judged, Reading, Rules, encode_determination, file_orders, judge
 
 _IN_ORDER: Final = frozenset({Verdict.WITHIN, Verdict.NO_LIMIT_STATED})
@@ -173,7 +174,10 @@ def _assessed(ground: _Ground, line: RequestedLine, judged: Judged | None) -> As
     if order is None or judged is None:
         conditions = {"order_understood": False}
     else:
-        conditions = _conditions(ground, line, order, judged) | _of_billing(ground, line, kind, order, most)
+        conditions = _conditions(ground, line, order, judged) | {
+            "code_fits": code_fits(ground.pas.crosswalk, ground.rules.vocabulary, line, kind, order, ground.as_of),
+            "quantity_fits": quantity_fits(line, kind, most, period),
+        }
     return Assessed(
         line=line,
         kind=kind,
@@ -267,26 +271,10 @@ def _conditions(ground: _Ground, line: RequestedLine, order: Order, judged: Judg
     }
 
 
-def _of_billing(
-    ground: _Ground, line: RequestedLine, kind: LineKind, order: Order, most_units: int | None
-) -> dict[str, bool]:
-    """The code and the number of units belong to what was ordered."""
-    drug = kind is LineKind.DRUG
-    return {
-        "code_fits": not drug or _code_fits(ground.pas, line, order, ground.as_of),
-        "quantity_fits": most_units is None or line.quantity is None or line.quantity <= most_units,
-    }
-
-
 def _dose_in_order(determination: OrderDetermination, *, advise: bool) -> bool:
     """Every verdict within the table or without a limit; what exceeds it only where the payer takes it for advice."""
     allowed = _IN_ORDER | {Verdict.EXCEEDS} if advise else _IN_ORDER
     return all({each.daily_verdict, each.concentration_verdict} <= allowed for each in determination.dose)
-
-
-def _code_fits(pas: PriorAuthRules, line: RequestedLine, order: Order, as_of: date) -> bool:
-    """The billing code names one of the order's drugs, or none at all; a code that we do not know is taken as it is."""
-    return pas.crosswalk.fits(line.code, _drugs(order), as_of) is not False and bool(line.stated)
 
 
 def attested(answers: Sequence[Answer], as_of: date, most_days: int) -> bool:

@@ -45,6 +45,12 @@ def case_line(assessed: Assessed, *, number: str, reference: str, as_of: date, w
     )
 
 
+def settled_line(assessed: Assessed, *, number: str, reference: str, as_of: date, waits_for: str = "") -> CaseLine:
+    """``case_line``; but a line that is sent as cancelled (P083) gets nothing, also in a first request."""
+    line = case_line(assessed, number=number, reference=reference, as_of=as_of, waits_for=waits_for)
+    return cancelled_line(line) if assessed.line.cancelled else line
+
+
 def cancelled_line(line: CaseLine) -> CaseLine:
     """The line after its sender took it back."""
     return CaseLine(
@@ -142,8 +148,8 @@ _PLAIN = {
     "nothing_doubtful": "something in the request speaks against itself or could not be read",
     "attested": "the form is not signed by a prescriber, or its signature is too old",
     "not_appealed": "an appeal is decided by a person",
-    "code_fits": "the billing code does not name the ordered drug",
-    "quantity_fits": "more units are asked for than dose and period come to",
+    "code_fits": "the billing code does not name the ordered drug or service, or is not known to",
+    "quantity_fits": "the number of units is not one that dose and period are known to come to",
 }
 
 
@@ -162,7 +168,7 @@ def waiting_reasons(assessed: Assessed, waits_for: str) -> tuple[Reason, ...]:
             text = _PLAIN[name]
             found.append(Reason(f"{text}: {doubt}" if name == "nothing_doubtful" and doubt else text))
     if not assessed.conditions.get("quantity_fits", True):
-        found.append(Reason(_units_text(assessed)))
+        found += [Reason(text) for text in (_units_text(assessed),) if text]
     return tuple(found) or (Reason("a person looks at this request"),)
 
 

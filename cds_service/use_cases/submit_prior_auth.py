@@ -20,11 +20,18 @@ from cds_service.fhir.pas.bundle import PasBundle, identifier_of, read_bundle
 from cds_service.fhir.pas.gate import check_submit, refused
 from cds_service.fhir.pas.issues import RequestRefused
 from cds_service.fhir.pas.request import PasRequest, changes_lines, read_request
-from cds_service.use_cases.case_composing import Composed, compose, member_of_request, not_decided_here, waits_for
+from cds_service.use_cases.case_composing import (
+    Composed,
+    asked_twice,
+    compose,
+    member_of_request,
+    not_decided_here,
+    waits_for,
+)
 from cds_service.use_cases.case_writing import Writing, change_of, code_of, state_of
 from cds_service.use_cases.change_prior_auth import cancel, update
 from cds_service.use_cases.judge_request import assess
-from cds_service.use_cases.prior_auth_lines import case_line
+from cds_service.use_cases.prior_auth_lines import settled_line
 from cds_service.use_cases.prior_auth_parts import Call, PriorAuthParts
 from cds_service.use_cases.submission_writing import Stands, key_of_update, submission_of, written
 
@@ -146,14 +153,16 @@ class SubmitPriorAuth:
         code, late = code_of(parts.new_id()), self._late(call)
         error = not_decided_here(parts, request, assessment)
         lines = tuple(
-            case_line(
+            settled_line(
                 each,
                 number=f"{parts.pas.number_prefix}-{code}-{each.line.sequence}",
                 reference=f"P-{code}-{each.line.sequence}",
                 as_of=day,
-                waits_for=late or waits_for(parts, each, members, call.caller, day),
+                waits_for=late
+                or asked_twice(each, assessment.lines[:place])
+                or waits_for(parts, each, members, call.caller, day),
             )
-            for each in assessment.lines
+            for place, each in enumerate(assessment.lines)
         )
         state = CaseState.ERROR if error else state_of(lines)
         made = Composed(call=call, assessment=assessment, now=now, lines=lines, code=code, state=state)

@@ -14,6 +14,9 @@ def update_issues(case: Case, request: PasRequest, before: PasRequest | None) ->
     """What is wrong with an update. ``before``: the request that it changes, None where none is kept."""
     lines = {line.sequence: line for line in case.summary.lines}
     found: list[Issue] = []
+    if not same_member(case, request):
+        text = "an update is about the member of the request that it changes; for another one send a new request"
+        found.append(Issue("P080", "conflict", text, f"{CLAIM}.patient"))
     whole = request.version != "2.0.1"
     sent = {line.sequence for line in request.lines}
     if whole and request.kind == "update":
@@ -31,6 +34,12 @@ def update_issues(case: Case, request: PasRequest, before: PasRequest | None) ->
         elif asked.changed == "changed" and not asked.cancelled:
             continue  # spec-72 says changed for added lines, the code system says added: both are taken (P082)
     return found
+
+
+def same_member(case: Case, request: PasRequest) -> bool:
+    """Whether a request is about the member of a case, by number and, where both are known, date of birth."""
+    born = (case.summary.birth_date, request.birth_date)
+    return (not case.member_id or case.member_id in request.members) and (not all(born) or born[0] == born[1])
 
 
 def _line(asked: RequestedLine, earlier: CaseLine, where: str) -> list[Issue]:

@@ -421,7 +421,7 @@ def test_an_order_of_another_patient_is_refused(pas: Pas) -> None:
     other = {"resourceType": "Patient", "id": "pat-2", "identifier": [{"system": "x", "value": "2"}]}
     bundle = request(order=morphine(subject={"reference": "Patient/pat-2"}), more=[other])
     answer = pas.submit(bundle)
-    assert (answer.status, answer.json["issue"][0]["code"]) == (400, "conflict")
+    assert (answer.status, answer.json["issue"][0]["code"]) == (422, "conflict")
 
 
 def test_the_bases_have_addresses_under_the_public_url(pas: Pas) -> None:

@@ -133,6 +133,8 @@ def _unresolved(bundle: PasBundle) -> Iterator[Issue]:
     waiting = [bundle.claim]
     while waiting:
         origin = waiting.pop()
+        if origin.kind == "Bundle":
+            continue  # DTR's Bundle of a form: its references are its own
         for path, text in references(origin.resource, _at(origin)):
             found = bundle.found(text, origin)
             if found is None or _of_replaced(origin, path):

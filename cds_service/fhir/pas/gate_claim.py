@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from cds_service.fhir.concepts import dicts, word
+from cds_service.fhir.concepts import number as amount
 from cds_service.fhir.pas import systems
 from cds_service.fhir.pas.bundle import Entry, PasBundle, extensions, has_code, identifier_of
 from cds_service.fhir.pas.issues import Issue
@@ -113,6 +114,9 @@ def _insurance(bundle: PasBundle, claim: dict[str, Any]) -> Iterator[Issue]:
     found = bundle.one(reference, bundle.claim)
     if found is not None and found.kind != "Coverage":
         yield Issue("P022", "value", "coverage must be a Coverage", f"{where}[{number}].coverage")
+    elif found is not None and _of_another(bundle, found, "beneficiary"):
+        path = f"Bundle.entry[{found.index}].resource.beneficiary"
+        yield Issue("P022", "conflict", "the Coverage is another patient's", path)
 
 
 def _related(bundle: PasBundle, version: str) -> Iterator[Issue]:
@@ -208,6 +212,15 @@ def _requested(bundle: PasBundle, item: dict[str, Any], where: str) -> Iterator[
             yield Issue("P026", "value", text, f"{where}.extension")
             continue
         yield from order_issues(found, path)
+        if _of_another(bundle, found, "subject"):
+            yield Issue("P026", "conflict", "the requested order is another patient's", f"{path}.subject")
+
+
+def _of_another(bundle: PasBundle, entry: Entry, element: str) -> bool:
+    """Whether a resource names an entry of the Bundle that is not the Claim's patient."""
+    patient = bundle.one(bundle.claim.resource.get("patient"), bundle.claim)
+    named = bundle.one(entry.resource.get(element), entry)
+    return patient is not None and named is not None and named is not patient
 
 
 def order_issues(found: Entry, path: str) -> Iterator[Issue]:
@@ -222,8 +235,11 @@ def order_issues(found: Entry, path: str) -> Iterator[Issue]:
 def quantity_issues(quantity: Any, where: str) -> Iterator[Issue]:
     """P031: a value, and a unit or a code; a code is X12's."""
     held = quantity if type(quantity) is dict else {}
-    if "value" not in held or type(held["value"]) is bool:
-        yield Issue("P031", "required", "a quantity needs a value", f"{where}.value")
+    value = amount(held.get("value"))
+    if value is None or value <= 0:
+        yield Issue("P031", "required", "a quantity needs a value, a number above zero", f"{where}.value")
+    if "comparator" in held:
+        yield Issue("P031", "structure", "a quantity that is asked for has no comparator", f"{where}.comparator")
     code = held.get("code")
     if code is not None and held.get("system") != systems.UNITS:
         yield Issue(

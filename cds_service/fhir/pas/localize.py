@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
-from cds_service.fhir.concepts import word
-from cds_service.fhir.pas.bundle import Entry, PasBundle, base_of, read_bundle
+from cds_service.fhir.concepts import dicts, word
+from cds_service.fhir.pas.bundle import Entry, PasBundle, base_of, identifier_of, read_bundle
 
 Resource = dict[str, Any]
+
+_NOBODY = "urn:not-of-this-request:"  # before the address of somebody who is not in the request
 
 
 class Localized(msgspec.Struct, frozen=True):
@@ -38,14 +40,14 @@ def localize(bundle: PasBundle) -> Localized:
     )
     if plain and len(bundle.by_name) == len(bundle.entries):
         names = tuple(f"{each.kind}/{word(each.resource.get('id'))}" for each in bundle.entries)
-        return Localized(tuple(each.resource for each in bundle.entries), names, base.rstrip("/"), _inner(bundle, base))
+        return Localized(tuple(each.resource for each in bundle.entries), names, base.rstrip("/"), _inner(bundle))
     names = _names(bundle)
     urls = {entry.index: names[entry.index] for entry in bundle.entries}
     resources = tuple(
         {**_rewritten(entry.resource, bundle, entry, urls), "id": names[entry.index].partition("/")[2]}
         for entry in bundle.entries
     )
-    return Localized(resources, names, None, _inner(bundle, ""))
+    return Localized(resources, names, None, _inner(bundle))
 
 
 def _names(bundle: PasBundle) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ def _rewritten(value: Any, bundle: PasBundle, origin: Entry, names: Mapping[int,
     return value
 
 
-def _inner(bundle: PasBundle, base: str) -> tuple[Resource, ...]:
+def _inner(bundle: PasBundle) -> tuple[Resource, ...]:
     """Forms inside Bundles that a supportingInfo names (DTR's QuestionnaireResponse Bundle)."""
     found: list[Resource] = []
     for entry in bundle.of("Bundle"):
@@ -80,19 +82,35 @@ def _inner(bundle: PasBundle, base: str) -> tuple[Resource, ...]:
             outer = dict(each.resource)
             subject = outer.get("subject")
             if type(subject) is dict and type(subject.get("reference")) is str:
-                outer["subject"] = {"reference": _patient(held, each, bundle, subject["reference"], base)}
+                outer["subject"] = {"reference": _patient(held, each, bundle, subject["reference"])}
             found.append(outer)
     return tuple(found)
 
 
-def _patient(held: PasBundle, inside: Entry, bundle: PasBundle, text: str, base: str) -> str:
-    """The subject as the outer Bundle names it: by the same fullUrl, else by the same Type/id."""
-    del base
-    target = held.one(text, inside)
-    outer = bundle.by_url.get(target.url if target else text, ())
-    if not outer:
-        outer = bundle.by_name.get("/".join(text.rsplit("/", 2)[-2:]), ())
-    if len(outer) != 1:
+def _patient(held: PasBundle, inside: Entry, bundle: PasBundle, text: str) -> str:
+    """The subject as the outer Bundle names it; where it is not known to be the same person, a name of nobody here.
+
+    The same person: the same fullUrl; else a Type/id that no server's address speaks against; else an inner Patient
+    who shares an identifier with the outer one.
+    """
+    if text.startswith("#"):
         return text
-    names = _names(bundle)
-    return names[outer[0].index]
+    target = held.one(text, inside)
+    url = target.url if target is not None else _absolute(inside, text)
+    outer = bundle.by_url.get(url.lower() if url.startswith("urn:") else url, ())
+    if not outer and target is not None:
+        outer = tuple(each for each in bundle.of("Patient") if _named_alike(each, target))
+    elif not outer and url == text and ":" not in text:
+        outer = bundle.by_name.get(text, ())
+    return _names(bundle)[outer[0].index] if len(outer) == 1 else f"{_NOBODY}{url}"
+
+
+def _absolute(inside: Entry, text: str) -> str:
+    return f"{base_of(inside)}{text}" if ":" not in text else text
+
+
+def _named_alike(one: Entry, other: Entry) -> bool:
+    """Whether two Patients share an identifier, or are the same words under two addresses."""
+    held = {identifier_of(each) for each in dicts(one.resource.get("identifier"))} - {""}
+    known = {identifier_of(each) for each in dicts(other.resource.get("identifier"))} - {""}
+    return bool(held & known) if held and known else one.resource == other.resource

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Any, Final
@@ -30,8 +30,10 @@ class RequestedLine(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     order: str
     stated: bool  # the item names an order
-    quantity: Fraction | None
-    unit: str
+    services: tuple[tuple[str, str], ...]  # (system, code): every code that the line names, also the end of a range
+    quantity: Fraction | None  # None: not stated, or not as a plain number
+    quantity_stated: bool
+    units: tuple[str, ...]  # what it is a number of, in words and as code
     trace: tuple[Resource, ...]  # Identifiers, to be echoed
     certification: str
     previous: str  # authorization number of before
@@ -220,8 +222,10 @@ def _line(item: Resource, order: str, diagnoses: dict[int, str], *, stated: bool
         text=label(item.get("productOrService")),
         order=order,
         stated=stated,
-        quantity=number(quantity.get("value")),
-        unit=word(quantity.get("unit")) or word(quantity.get("code")),
+        services=tuple(_services(item)),
+        quantity=None if "comparator" in quantity else number(quantity.get("value")),
+        quantity_stated="quantity" in item,
+        units=(word(quantity.get("unit")), word(quantity.get("code"))),
         trace=tuple(
             each["valueIdentifier"]
             for each in extensions(item, systems.TRACE_NUMBER)
@@ -254,6 +258,14 @@ def _service(item: Resource) -> Resource:
     concept = item.get("productOrService")
     held = list(dicts(concept.get("coding"))) if type(concept) is dict else []
     return next((each for each in held if each.get("system") in systems.SERVICE_SYSTEMS), held[0] if held else {})
+
+
+def _services(item: Resource) -> Iterator[tuple[str, str]]:
+    concepts = [item.get("productOrService")]
+    concepts += [each.get("valueCodeableConcept") for each in extensions(item, systems.CODE_END)]
+    for each in (coding for concept in concepts for coding in _codings(concept)):
+        if each.get("system") in systems.SERVICE_SYSTEMS:
+            yield word(each.get("system")), word(each.get("code"))
 
 
 def _diagnoses(bundle: PasBundle, local: Localized) -> dict[int, str]:

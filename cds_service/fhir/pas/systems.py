@@ -69,6 +69,7 @@ TRACE_NUMBER = extension("itemTraceNumber")
 AUTHORIZATION_NUMBER = extension("authorizationNumber")
 REFERENCE_NUMBER = extension("administrationReferenceNumber")
 LEVEL = extension("levelOfServiceCode")
+CODE_END = extension("productOrServiceCodeEnd")
 INFO_CHANGED = extension("infoChanged")
 TRANSMISSION = extension("TransmissionIdentifiers")
 CONTEXT_NUMBER = "https://cds.example.org/fhir/NamingSystem/dtr-context"
