@@ -11,10 +11,10 @@ from cds_service.domain.record import Answer
 from cds_service.fhir.chart import Chart, Resource, source
 from cds_service.fhir.concepts import dicts, number, word
 from cds_service.fhir.dates import day, moment
+from cds_service.fhir.prescribers import may_prescribe, name_may_prescribe
 from cds_service.fhir.systems import SIGNATURE
 
 _COUNTING = frozenset({"completed", "amended"})
-_PRESCRIBER_TYPES = frozenset({"Practitioner", "PractitionerRole"})
 
 ADAPTIVE_SUFFIX = "-adaptive"  # of the canonical of a form that is asked question by question
 
@@ -96,17 +96,20 @@ def _attestation(pairs: tuple[tuple[str, Value], ...]) -> date | None:
 
 
 def _by_prescriber(chart: Chart, response: Resource, pairs: tuple[tuple[str, Value], ...]) -> bool:
-    """The author is a practitioner, or a prescriber's name is given in ``attestation_name``."""
-    if any(fact == "attestation_name" for fact, _ in pairs):
-        return True
+    """A prescriber's name is given in ``attestation_name``, else the author is one."""
+    names = [str(value) for fact, value in pairs if fact == "attestation_name"]
+    if names:
+        return all(map(name_may_prescribe, names))
     author = response.get("author")
     if type(author) is not dict:
         return False
-    name = chart.normal(author) or ""
-    if "/" in name:
-        return name.rsplit("/", 2)[-2] in _PRESCRIBER_TYPES
-    resource = chart.resolve(author, response)
-    return word(resource.get("resourceType") if resource else author.get("type")) in _PRESCRIBER_TYPES
+    name, resource = chart.normal(author) or "", chart.resolve(author, response)
+    kind = (
+        name.rsplit("/", 2)[-2]
+        if "/" in name
+        else word(resource.get("resourceType") if resource else author.get("type"))
+    )
+    return may_prescribe(resource, kind)
 
 
 def _electronically_signed(response: Resource) -> bool:

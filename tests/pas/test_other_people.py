@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.pas_bundles import BASE, EXT, X12, concept, request, update_of
-from tests.support.pas_service import Pas, actions
+from tests.support.pas_bundles import BASE, COMPLETE, EXT, X12, concept, request, update_of
+from tests.support.pas_service import Pas, actions, notes
 
 ELSEWHERE = "https://elsewhere.example.org/fhir/"
 URN = "urn:uuid:00000000-0000-4000-8000-00000000000"
@@ -85,3 +85,9 @@ def test_P080_P084_an_update_is_about_the_member_of_the_request_that_it_changes(
         rule = "P084" if cancels else "P080"
         assert (answer.status, told) == (422, [(rule, ["Bundle.entry[0].resource.patient"])])
     assert [case.version for case in pas.cases.cases_of_member("M0000001")] == [1]
+
+
+def test_a_form_that_a_nurse_signed_waits_for_a_person(pas: Pas) -> None:
+    answer = pas.submit(request(values=COMPLETE | {"attestation_name": "Cora Lake, RN"}))
+    assert actions(answer) == {1: "A4"}
+    assert "not signed by a prescriber" in notes(answer)

@@ -150,3 +150,53 @@ def test_electronic_signature_where_the_payer_asks_for_it() -> None:
 def test_source_and_author() -> None:
     answer = read(response(coded("request_type", "trial"), author={"reference": "Practitioner/a", "display": "Dr. E"}))
     assert (answer["request_type"].source, answer["request_type"].author) == ("QuestionnaireResponse/q1", "Dr. E")
+
+
+def nurse(**elements: Any) -> dict[str, Any]:
+    return {"resourceType": "Practitioner", "id": "a", **elements}
+
+
+def role(*codes: tuple[str, str]) -> dict[str, Any]:
+    held = [{"coding": [{"system": system, "code": code}]} for system, code in codes]
+    return {"resourceType": "PractitionerRole", "id": "a", "code": held}
+
+
+RN = {"code": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0360", "code": "RN"}]}}
+NP = {"code": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0360", "code": "NP"}]}}
+TAXONOMY = "http://nucc.org/provider-taxonomy"
+PROFESSIONS: list[tuple[str, dict[str, Any], bool]] = [
+    ("a practitioner of whom nothing is told", nurse(), True),
+    ("a registered nurse", nurse(qualification=[RN]), False),
+    ("a nurse who is a nurse practitioner, too", nurse(qualification=[RN, NP]), True),
+    ("the role of a nurse", role((TAXONOMY, "163W00000X")), False),
+    ("the role of a nurse practitioner", role((TAXONOMY, "363L00000X")), True),
+    (
+        "the role of a pharmacist",
+        role(("http://terminology.hl7.org/CodeSystem/practitioner-role", "pharmacist")),
+        False,
+    ),
+    ("a role with a code that is not known here", role(("urn:x", "1")), True),
+]
+
+
+@pytest.mark.parametrize(("author", "signed"), [row[1:] for row in PROFESSIONS], ids=[row[0] for row in PROFESSIONS])
+def test_who_is_known_not_to_prescribe_does_not_sign(author: dict[str, Any], signed: bool) -> None:
+    form = response(DATE, author={"reference": f"{author['resourceType']}/a"})
+    (answer,) = read_answers(chart_of(form, author), CANONICAL)
+    assert answer.signed is signed
+
+
+NAMES = [
+    ("Dr. Example", True),
+    ("Cora Lake, RN", False),
+    ("Cora Lake, BSN, R.N.", False),
+    ("Ada Field, RN, FNP-BC", True),
+    ("Ada Field, MD", True),
+    ("Mary Lpn", True),  # a family name has no letters of a profession
+]
+
+
+@pytest.mark.parametrize(("name", "signed"), NAMES)
+def test_the_letters_after_the_name_that_attests(name: str, signed: bool) -> None:
+    found = read(response(DATE, item("attestation_name", {"valueString": name})))
+    assert found["attestation_name"].signed is signed

@@ -1,0 +1,54 @@
+"""Who may sign as a prescriber: a practitioner whom nothing shows to be of a profession that does not prescribe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from cds_service.fhir.chart import Resource
+from cds_service.fhir.concepts import dicts, word
+
+_TYPES: Final = frozenset({"Practitioner", "PractitionerRole"})
+_TAXONOMY: Final = "http://nucc.org/provider-taxonomy"
+# Nurses (not nurse practitioners: 363L), pharmacists, therapists, technicians and aides of the taxonomy.
+_TAXONOMY_PREFIXES: Final = ("163W", "164", "183", "225", "246", "247", "372", "373", "374", "376")
+_CODES: Final = frozenset({
+    ("http://snomed.info/sct", "106292003"), ("http://snomed.info/sct", "224535009"),
+    ("http://snomed.info/sct", "46255001"),
+    ("http://terminology.hl7.org/CodeSystem/practitioner-role", "nurse"),
+    ("http://terminology.hl7.org/CodeSystem/practitioner-role", "pharmacist"),
+    ("http://terminology.hl7.org/CodeSystem/v2-0360", "RN"), ("http://terminology.hl7.org/CodeSystem/v2-0360", "LPN"),
+    ("http://terminology.hl7.org/CodeSystem/v2-0360", "CMA"), ("http://terminology.hl7.org/CodeSystem/v2-0360", "CNA"),
+})  # fmt: skip
+_LETTERS: Final = frozenset({"RN", "LPN", "LVN", "BSN", "MSN", "CNA", "CMA", "PHARMD", "RPH"})
+_PRESCRIBES: Final = frozenset({
+    "MD", "DO", "MBBS", "DPM", "DDS", "DMD", "NP", "CNP", "FNP", "ANP", "ARNP", "APRN", "DNP", "CRNA", "CNS",
+    "PA", "PAC",
+})  # fmt: skip
+
+
+def may_prescribe(resource: Resource | None, kind: str) -> bool:
+    """Whether an author may be a prescriber. ``kind``: the type that is known even where the resource is not there."""
+    if kind not in _TYPES:
+        return False
+    told = list(_professions(resource)) if resource is not None else []
+    return not told or not all(map(_never_prescribes, told))
+
+
+def name_may_prescribe(name: str) -> bool:
+    """Whether the letters after a name leave room for a prescriber: "Cora Lake, RN" do not, "A. Field, RN, FNP" do."""
+    letters = {part.replace(".", "").upper() for part in re.split(r"[,\s/-]+", name.partition(",")[2]) if part}
+    return not letters & _LETTERS or bool(letters & _PRESCRIBES)
+
+
+def _professions(resource: Resource) -> Iterator[tuple[str, str]]:
+    concepts = [*dicts(resource.get("code")), *(each.get("code") for each in dicts(resource.get("qualification")))]
+    for concept in concepts:
+        for coding in dicts(concept.get("coding")) if type(concept) is dict else ():
+            yield word(coding.get("system")), word(coding.get("code"))
+
+
+def _never_prescribes(coding: tuple[str, str]) -> bool:
+    system, code = coding
+    return coding in _CODES or (system == _TAXONOMY and code.startswith(_TAXONOMY_PREFIXES))
