@@ -7,6 +7,7 @@ saying how it comes down; one signed by somebody who may not sign it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
@@ -38,6 +39,11 @@ from cds_service.use_cases.prior_auth_parts import PriorAuthParts
 _ADVERSE: Final = frozenset({ReviewAction.NOT_CERTIFIED, ReviewAction.MODIFIED})
 _MAY: Final = frozenset({ReviewAction.APPROVED, ReviewAction.PENDED, *_ADVERSE})
 _LEAST_REASON: Final = 20  # characters: a specific reason is a sentence
+_TABLE: Final = re.compile(  # the guideline's dose table by whatever name; it is informational
+    r"(the )?(guideline'?s?[ _]|informational[ _])*"
+    r"(dos(e|age|ing)[ _]?(table|limits?)|dosage\s*(/|and)\s*administration([ _]table)?)",
+    re.IGNORECASE,
+)
 AGREEMENT: Final = "prescriber agreement"  # as a provision: the prescriber agreed to the change
 
 
@@ -232,8 +238,8 @@ def _check_reason(decision: LineDecision, where: str) -> None:
     if not (reason.criterion.strip() or reason.provision.strip()):
         text = "the reason names a criterion, a contract or label provision, or the prescriber's agreement"
         raise RuleBroken(text, expression=f"{where}.reason")
-    table = {"dose table", "dose_limit", "dosage table", "dosage/administration"}
-    if reason.criterion.strip().lower() in table and not reason.provision.strip():
+    grounds = [each for each in (reason.criterion.strip(), reason.provision.strip()) if each]
+    if all(_TABLE.fullmatch(each) for each in grounds):
         raise RuleBroken("the dose table is informational: it is no ground by itself", expression=f"{where}.reason")
 
 
@@ -250,19 +256,20 @@ def _amounts(daily: Mapping[str, str], where: str) -> dict[str, Fraction]:
 
 
 def _check_whole(line: CaseLine, daily: Mapping[str, str], where: str) -> None:
-    """A1 is what was asked for; anything else is A6."""
-    for name, amount in _amounts(daily, where).items():
-        if name in line.daily and amount < Fraction(line.daily[name]):
+    """A1 is what was asked for; anything else is A6. A drug that is left out of the amounts is not granted."""
+    amounts = _amounts(daily, where)
+    for name, asked in line.daily.items() if amounts else ():
+        if amounts.get(name, Fraction(0)) < Fraction(asked):
             raise RuleBroken("less than was requested is a modification (A6)", expression=f"{where}.authorized.daily")
 
 
 def _check_modified(line: CaseLine, daily: Mapping[str, str], taper: str, where: str) -> None:
-    """Never below the current dose without saying how it comes down."""
-    for name, amount in _amounts(daily, where).items():
-        if name not in line.drugs:
-            raise RuleBroken("a drug that the line does not ask for", expression=f"{where}.authorized.daily")
-        current = line.current_daily.get(name)
-        if current is not None and amount < Fraction(current) and not taper.strip():
+    """Never below the current dose without saying how it comes down; a drug that is left out comes down to nothing."""
+    amounts = _amounts(daily, where)
+    if not amounts.keys() <= set(line.drugs):
+        raise RuleBroken("a drug that the line does not ask for", expression=f"{where}.authorized.daily")
+    for name, current in line.current_daily.items() if amounts else ():
+        if amounts.get(name, Fraction(0)) < Fraction(current) and not taper.strip():
             text = "less than the patient receives now needs a taper note"
             raise RuleBroken(text, expression=f"{where}.authorized.taper")
 

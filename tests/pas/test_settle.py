@@ -23,7 +23,7 @@ from cds_service.errors import Conflict, NotAllowed, NotFound, RuleBroken
 from cds_service.fhir.models import complaints
 from cds_service.use_cases.settle_prior_auth import SettlePriorAuth
 from tests.support.e2e_service import with_payer
-from tests.support.pas_bundles import COMPLETE, CPT, item, morphine, request
+from tests.support.pas_bundles import COMPLETE, CPT, RXNORM, UCUM, concept, item, morphine, request
 from tests.support.pas_service import NURSE, PHYSICIAN, Pas, Starts, action_of, actions, claim_response, extension, part
 
 MISSING = {key: value for key, value in COMPLETE.items() if key != "noninvasive_trial_weeks"}
@@ -97,6 +97,11 @@ FORBIDDEN: list[tuple[str, LineDecision, str]] = [
     ("A3 that names nothing", denial(Reason("It is not shown to be needed.")), "items[0].reason"),
     ("the dose table alone", denial(Reason("16 mg/d is above the limit of 15.", criterion="dose table")),
      "items[0].reason"),
+    ("the dose table alone, called a provision",
+     denial(Reason("16 mg/d is above the limit of 15.", provision="Informational dose table")), "items[0].reason"),
+    ("the dose table twice",
+     denial(Reason("16 mg/d is above the limit of 15.", criterion="dose_limit", provision="Dosage table")),
+     "items[0].reason"),
     ("A6 without a reason", modify(reason=None), "items[0].reason.text"),
     ("A6 of another drug", msgspec.structs.replace(modify(), authorized=Authorized(*SPAN, daily={"baclofen": "1"})),
      "items[0].authorized.daily"),
@@ -129,6 +134,38 @@ def test_less_than_the_current_dose_needs_a_taper_note(pas: Pas) -> None:
     line = pas.cases.case(case.id).summary.lines[0]  # type: ignore[union-attr]
     assert line.authorized is not None
     assert (line.action, dict(line.authorized.daily)) == (ReviewAction.MODIFIED, {"morphine": "5"})
+
+
+def mixture(identifier: str, daily_ml: str) -> dict[str, Any]:
+    """Morphine 10 mg/mL and clonidine 0.5 mg/mL, so many mL a day."""
+    parts = [
+        {"itemCodeableConcept": concept(RXNORM, code), "isActive": True,
+         "strength": {"numerator": {"value": value, "system": UCUM, "code": "mg"},
+                      "denominator": {"value": 1, "system": UCUM, "code": "mL"}}}
+        for code, value in (("7052", 10), ("2599", 0.5))
+    ]  # fmt: skip
+    bag = {"resourceType": "Medication", "id": "bag", "ingredient": parts}
+    order = morphine(daily_ml, id=identifier, contained=[bag], medicationReference={"reference": "#bag"})
+    order.pop("medicationCodeableConcept")
+    return order
+
+
+@pytest.mark.parametrize(
+    ("decision", "where"),
+    [
+        (approve(clonidine="0.8"), "items[0].authorized.daily"),  # A1 that leaves out the morphine
+        (
+            msgspec.structs.replace(modify(), authorized=Authorized(*SPAN, daily={"clonidine": "0.8"})),
+            "items[0].authorized.taper",  # A6 that stops the morphine
+        ),
+    ],
+)
+def test_a_drug_of_a_mixture_that_is_left_out_is_not_granted(decision: LineDecision, where: str, pas: Pas) -> None:
+    case = pended(pas, order=mixture("order-1", "1.6"), more=[mixture("running-1", "0.8")], items=[item(code="J3490")])
+    assert "morphine" in case.summary.lines[0].current_daily
+    with pytest.raises(RuleBroken) as caught:
+        pas.settle(case, decision)
+    assert caught.value.expression == where
 
 
 def test_an_adverse_decision_is_signed_by_who_may(start: Starts) -> None:
