@@ -15,6 +15,7 @@ class ProgramRules(msgspec.Struct, frozen=True):
     program: Program
     class_values: tuple[str, ...] = ()  # Coverage.class[].value
     type_texts: tuple[str, ...] = ()  # Coverage.type text, display, or class name
+    type_codes: tuple[tuple[str, str], ...] = ()  # (system, code) of Coverage.type; a final * stands for any rest
     pa_required: str = "yes"  # yes | no | unknown
     instructions: str = ""  # whose guideline applies, for redirects
 

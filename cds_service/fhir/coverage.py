@@ -30,6 +30,7 @@ class KnownPayer(msgspec.Struct, frozen=True):
     identifiers: frozenset[tuple[str, str]]
     by_class: Mapping[str, Program]
     by_text: Mapping[str, Program]
+    by_code: tuple[tuple[str, str, Program], ...] = ()  # system, code (a final * for any rest), program
 
 
 class CoverageFacts(msgspec.Struct, frozen=True):
@@ -82,6 +83,9 @@ def know(payer: Payer) -> KnownPayer:
         identifiers=frozenset(payer.identifiers),
         by_class={_plain(text): rules.program for rules in payer.programs.values() for text in rules.class_values},
         by_text={_plain(text): rules.program for rules in payer.programs.values() for text in rules.type_texts},
+        by_code=tuple(
+            (system, code, rules.program) for rules in payer.programs.values() for system, code in rules.type_codes
+        ),
     )
 
 
@@ -235,7 +239,7 @@ def _payor(chart: Chart, payor: Resource, coverage: Resource, payer: KnownPayer)
 
 
 def _program(resource: Resource, payer: KnownPayer) -> Program:
-    """The line of business that class values and type texts name: standard if none, unknown if two."""
+    """The line of business that class values, type texts and codes name: standard if none, unknown if two."""
     held = resource.get("type")
     texts = [held.get("text")] if type(held) is dict else []
     texts += [coding.get("display") for coding in codings(held)]
@@ -245,9 +249,16 @@ def _program(resource: Resource, payer: KnownPayer) -> Program:
         texts.append(item.get("name"))
     for text in texts:
         _add(found, payer.by_text, text)
+    for coding in codings(held):
+        found |= {program for system, code, program in payer.by_code if _is_code(coding, system, code)}
     if not found:
         return Program.STANDARD
     return found.pop() if len(found) == 1 else Program.UNKNOWN
+
+
+def _is_code(coding: Resource, system: str, code: str) -> bool:
+    stated = word(coding.get("code"))
+    return coding.get("system") == system and (stated.startswith(code[:-1]) if code.endswith("*") else stated == code)
 
 
 def _add(found: set[Program], table: Mapping[str, Program], text: Any) -> None:

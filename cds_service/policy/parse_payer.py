@@ -26,6 +26,7 @@ def parse_payer(entry: Mapping[str, Any], complaints: list[Complaint]) -> Payer:
             program=program,
             class_values=_words(each["class_values"]),
             type_texts=_words(each["type_texts"]),
+            type_codes=tuple((plain(held["system"]), plain(held["code"])) for held in each["type_codes"]),
             pa_required=plain(each["pa_required"]),
             instructions=plain(each["instructions"]),
         )

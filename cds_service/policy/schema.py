@@ -335,6 +335,7 @@ PAYER_FILE: Final = Record(
                 {
                     "class_values": (Many(_TEXT), ()),
                     "type_texts": (Many(_TEXT), ()),
+                    "type_codes": (Many(Record({"system": _URI, "code": _TEXT})), ()),
                     "pa_required": (_PA, "yes"),
                     "instructions": (_LOOSE, ""),
                 },

@@ -14,6 +14,7 @@ from cds_service.ports import Fetched
 from tests.unit.fhir.charts import SUBJECT, chart_of, concept, order
 
 AS_OF = date(2026, 3, 2)
+SOPT = "https://nahdo.org/sopt"
 NAIC = "urn:oid:2.16.840.1.113883.6.300"
 OURS = {"system": NAIC, "value": "11111"}
 THEIRS = {"system": NAIC, "value": "99999"}
@@ -25,7 +26,9 @@ PAYER = Payer(
     programs={
         Program.FEP: ProgramRules(Program.FEP, ("FEP-104", "FEP"), ("Federal Employee Program",)),
         Program.SAO: ProgramRules(Program.SAO, ("SAO",), ("State Account Organization",)),
-        Program.MEDICARE_ADVANTAGE: ProgramRules(Program.MEDICARE_ADVANTAGE, (), ("Medicare Advantage",)),
+        Program.MEDICARE_ADVANTAGE: ProgramRules(
+            Program.MEDICARE_ADVANTAGE, (), ("Medicare Advantage",), ((SOPT, "1*"), ("x", "MCR"))
+        ),
     },
 )
 NAMED = [{"display": "Sample Blue"}]
@@ -108,6 +111,12 @@ PROGRAMS = [
     ("class name", classed("7", "Federal Employee Program"), Program.FEP),
     ("type text", {"type": {"text": "State account organization"}}, Program.SAO),
     ("type display", {"type": concept("x", "MA", "Medicare Advantage")}, Program.MEDICARE_ADVANTAGE),
+    ("type code", {"type": concept(SOPT, "1")}, Program.MEDICARE_ADVANTAGE),
+    ("type code below it", {"type": concept(SOPT, "111")}, Program.MEDICARE_ADVANTAGE),
+    ("another type code", {"type": concept(SOPT, "511")}, Program.STANDARD),
+    ("the code of another list", {"type": concept("y", "1")}, Program.STANDARD),
+    ("a whole code", {"type": concept("x", "MCR")}, Program.MEDICARE_ADVANTAGE),
+    ("never by the beginning of a whole code", {"type": concept("x", "MCR2")}, Program.STANDARD),
     ("two programs", {**classed("FEP"), "type": {"text": "Medicare Advantage"}}, Program.UNKNOWN),
     ("two words of one program", {**classed("FEP"), "type": {"text": "Federal Employee Program"}}, Program.FEP),
 ]
