@@ -44,6 +44,7 @@ class FirstRound(msgspec.Struct, frozen=True):
     coverages: tuple[Resource, ...]
     responses: tuple[Resource, ...]
     not_seen: tuple[str, ...]
+    coverages_hidden: bool = False  # whether the EHR did not answer which coverages there are
 
 
 def at_once(tasks: Mapping[str, Callable[[], _T]]) -> dict[str, _T]:
@@ -89,7 +90,16 @@ def first_round(launch: Launch, ehr: EhrClient, wanted: Wanted) -> FirstRound:
         unread=tuple(order for order in wanted.orders if not any(name in orders for name in _spelt(order))),
         coverages=coverages,
         responses=responses,
-        not_seen=tuple(_unseen({"the patient": seen["patient"], "the coverages": seen["coverages"]})),
+        not_seen=tuple(
+            _unseen(
+                {
+                    "the patient": seen["patient"],
+                    "the coverages": seen["coverages"],
+                    "forms that were saved before": seen["responses"],
+                }
+            )
+        ),
+        coverages_hidden=seen["coverages"].state not in {"complete", "partial"},
     )
 
 

@@ -38,7 +38,7 @@ from smart_app.sdc.filling import Author, Filling, Origin
 from smart_app.sdc.form import read_form
 from smart_app.sdc.populate import Change as ChartChange
 from smart_app.sdc.populate import Populated, accept, populate, preview, recalculate, start
-from smart_app.sdc.response import from_response
+from smart_app.sdc.response import from_response, with_authors
 from smart_app.sdc.shapes import Form, Fragment
 from smart_app.sdc.view import view
 from smart_app.sdc.view_shapes import FormView
@@ -252,9 +252,12 @@ def _resumed(form: Form, package: PackageCopy, now: datetime, identifier: str, i
     saved = package.saved or {}
     meta = saved.get("meta")
     version = meta.get("versionId") if isinstance(meta, dict) else None
+    filling, writer = from_response(form, saved, auto=Origin.AUTO_CLIENT), saved.get("author")
+    if isinstance(writer, dict) and isinstance(writer.get("reference"), str):
+        filling = with_authors(filling, Author(writer["reference"], str(writer.get("display", "")), {}))
     own = [each for each in dicts([saved.get("identifier")]) if str(each.get("value", "")).startswith("urn:uuid:")]
     return FormFile(
-        filling=from_response(form, saved, auto=Origin.AUTO_CLIENT),
+        filling=filling,
         as_of=now,
         ident=str(saved.get("id", "")),
         etag=f'W/"{version}"' if isinstance(version, str) else "",

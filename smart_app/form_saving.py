@@ -21,7 +21,7 @@ from smart_app.form_parts import FormParts
 from smart_app.sdc import filling as fillings
 from smart_app.sdc import keys
 from smart_app.sdc.filling import Origin
-from smart_app.sdc.response import from_response, to_response
+from smart_app.sdc.response import from_response, to_response, with_authors
 from smart_app.sessions import Launch
 
 Resource = dict[str, Any]
@@ -87,8 +87,9 @@ class FormSaving:
         )
         version = opened.payer.dtr_version
         head = header(version, links(launch, opened), opened.author, self._parts.now(), state)
+        filling = with_authors(file.filling, opened.author)
         written: Resource = to_response(
-            opened.form, file.filling, opened.context, head, vocabulary=version, only_enabled=status == "completed"
+            opened.form, filling, opened.context, head, vocabulary=version, only_enabled=status == "completed"
         )
         return written
 

@@ -85,7 +85,7 @@ def open_launch(
     if coverage is None:
         usable = tuple(each for each in first.coverages if _in_force(each, parts.now().date()))
         if not usable:
-            raise Trouble("coverage_missing")
+            raise Trouble("coverage_hidden" if first.coverages_hidden else "coverage_missing", details=first.not_seen)
         return Choice(coverages=usable, wanted=wanted)
     wanted = msgspec.structs.replace(wanted, coverage=f"Coverage/{coverage['id']}")
     return _Opening(parts, launch, ehr, wanted, first, coverage).work(afresh=afresh)
@@ -107,13 +107,17 @@ class _Opening:
         payers = parts.registry.payers_of(ehr.profile)
         payer = payer_of(coverage, self.related, payers)
         if payer is None:
-            raise Trouble("payer_unknown", details=tuple(each.name for each in payers))
+            raise Trouble(
+                "payer_hidden" if _nameless(coverage, self.related) else "payer_unknown",
+                details=tuple(each.name for each in payers),
+            )
         self.payer: PayerProfile = payer
         self.messages: list[tuple[str, str]] = []
         self.answer = Packages()  # the payer's last
 
     def work(self, *, afresh: bool) -> Work:
         """Ask, sort out what cannot be used, and keep everything."""
+        self._check_askable()
         saved = in_progress(self.first.responses)
         known = self._known_before(saved)
         tasks: dict[str, Callable[[], Any]] = {
@@ -205,6 +209,11 @@ class _Opening:
         meta = named.get("meta") if named is not None else None
         updated = word(meta.get("lastUpdated")) if isinstance(meta, dict) else ""
         return found[0], min(updated or found[1].isoformat(), found[1].isoformat())
+
+    def _check_askable(self) -> None:
+        """A payer is asked about an order, or by name or context of its questions (dtr-1)."""
+        if not (self.first.orders or self.wanted.questionnaires or self.wanted.assertion):
+            raise Trouble("order_unread", "nothing_to_ask_with")
 
     def _ask(self, known: tuple[FormPackage, str] | None, *, canonicals: bool = True) -> Packages:
         parameters = package_request(
@@ -313,6 +322,17 @@ def _coverage(wanted: Wanted, coverages: Sequence[Resource], today: date) -> Res
             return each
     usable = [each for each in coverages if _in_force(each, today)]
     return usable[0] if len(usable) == 1 else None
+
+
+def _nameless(coverage: Resource, seen: Mapping[str, Resource]) -> bool:
+    """Whether the chart says who pays by references alone that the EHR does not show."""
+    payors = dicts(coverage.get("payor"))
+    hidden = [
+        word(each.get("reference")) and not (word(each.get("display")) or isinstance(each.get("identifier"), dict))
+        for each in payors
+    ]
+    names = [word(each.get("reference")) for each in payors]
+    return bool(hidden) and all(hidden) and not any(name in seen or name.startswith("#") for name in names)
 
 
 def _in_force(coverage: Resource, today: date) -> bool:

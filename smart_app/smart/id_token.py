@@ -124,15 +124,22 @@ def _claims(claims: Mapping[str, Any]) -> _Claims:
 
 
 def _signed(token: str, keys: IdentityKeys, ehr: EhrProfile, found: SmartConfiguration) -> jwt.Token:
+    """Verified with a kept key, else once with keys fetched anew: some servers change a key and keep its name."""
     kid = _kid(token)
-    held = keys.of(ehr, found)
-    if kid is not None and kid not in {key.kid for key in held.keys}:
-        held = keys.of(ehr, found, again=True)
-        if kid not in {key.kid for key in held.keys}:
-            raise _wrong("unknown_key")
+    try:
+        return _proved(token, kid, keys.of(ehr, found))
+    except Trouble as trouble:
+        if trouble.kind != "not_identified":
+            raise
+    return _proved(token, kid, keys.of(ehr, found, again=True))
+
+
+def _proved(token: str, kid: str | None, held: KeySet) -> jwt.Token:
     if kid is None and len(held.keys) != 1:
         raise _wrong("no_kid")
-    key = next(each for each in held.keys if kid is None or each.kid == kid)
+    key = next((each for each in held.keys if kid is None or each.kid == kid), None)
+    if key is None:
+        raise _wrong("unknown_key")
     try:
         return jwt.decode(token, key, registry=_REGISTRY)
     except (JoseError, ValueError, TypeError):

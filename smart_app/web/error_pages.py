@@ -214,6 +214,33 @@ PAGES: Mapping[str, Sorry] = {
         ("Answer the payer's questions on the way you used before.", "Tell the app's administrators the reference."),
         level=logging.WARNING,
     ),
+    "payer_hidden": Sorry(
+        409,
+        "The EHR does not show who the payer is",
+        "The patient's coverage refers to a payer that the EHR does not let this app read, so nobody was asked.",
+        (
+            "Tell the EHR's administrators the reference below.",
+            "Until then answer the payer's questions on another way.",
+        ),
+        level=logging.WARNING,
+    ),
+    "coverage_hidden": Sorry(
+        409,
+        "The EHR does not show the coverage",
+        "The app could not see which coverage the patient has, so it does not know which payer to ask.",
+        ("Open the app again.", "If it stays so, tell the EHR's administrators the reference below."),
+        level=logging.WARNING,
+    ),
+    "order_unread": Sorry(
+        409,
+        "The order could not be read",
+        "The EHR does not show the order that this is about, and nothing else says what the payer asks for it.",
+        (
+            "Save or sign the order in the EHR, then open the app again.",
+            "If it stays so, tell the EHR's administrators the reference below.",
+        ),
+        level=logging.WARNING,
+    ),
     "coverage_missing": Sorry(
         409,
         "No coverage was found",

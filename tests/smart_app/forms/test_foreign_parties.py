@@ -8,12 +8,13 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 from tests.support.foreign_payer import ForeignPayer, outcome, package, questionnaire
-from tests.support.form_visit import ORDER, FormVisit
+from tests.support.form_visit import ORDER, FormVisit, answers_of
 from tests.support.smart_ehr import SmartEhr, plain
 from tests.support.smart_ehr import outcome as ehr_outcome
 from tests.support.smart_visit import AppUnderTest, write_yaml
 
 ADAPTIVE = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-questionnaireAdaptive"
+QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
 WHY = {"linkId": "why", "type": "string", "text": "Why this drug?", "required": True}
 EXPIRED = questionnaire(WHY, effectivePeriod={"end": "2024-12"})
 
@@ -224,3 +225,56 @@ def test_P050_nobody_is_said_to_have_looked_where_the_payer_does_not_say_so(
     page = submit(clinic)
     assert "Foreign Mutual did not approve it." in page
     assert "A reviewer at" not in page
+
+
+HIDDEN = [  # what the EHR refuses, and what the page then says
+    ("GET /fhir/MedicationRequest/order-1", "The order could not be read"),
+    ("GET /fhir/Coverage", "The EHR does not show the coverage"),
+    ("GET /fhir/Organization/payer", "The EHR does not show who the payer is"),
+]
+
+
+@pytest.mark.parametrize(("path", "words"), HIDDEN)
+def test_SM42_what_the_ehr_does_not_show_is_never_called_missing(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr, path: str, words: str
+) -> None:
+    ehr.answers[path] = ehr_outcome(403, "not for you")
+    if "Organization" in path:
+        ehr.resources["Coverage/cov-1"] = {
+            **ehr.resources["Coverage/cov-1"],
+            "payor": [{"reference": "Organization/payer"}],
+        }
+    named = [] if path == "GET /fhir/Coverage" else [{"reference": "Coverage/cov-1"}]
+    page = visit.open(fhirContext=[{"reference": ORDER}, *named])
+    assert words in page
+    assert visit.status == 409
+    assert payer.asked == []
+
+
+@pytest.mark.parametrize(
+    ("writer", "expected"),
+    [({"author": {"reference": "Practitioner/other"}}, "Practitioner/other"), ({}, "Practitioner/doc-1")],
+)
+def test_AP15_an_answer_of_another_app_without_origin_is_saved_with_an_author(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr, writer: dict[str, Any], expected: str
+) -> None:
+    """dtrx-1: the writer of the draft, else who sends it on."""
+    form = questionnaire(WHY)
+    ehr.resources["QuestionnaireResponse/theirs"] = {
+        "resourceType": "QuestionnaireResponse",
+        "id": "theirs",
+        "meta": {"versionId": "1"},
+        "status": "in-progress",
+        "questionnaire": f"{form['url']}|3",
+        "subject": {"reference": "Patient/pat-1"},
+        "extension": [{"url": QR_CONTEXT, "valueReference": {"reference": ORDER}}],
+        "item": [{"linkId": "why", "answer": [{"valueString": "theirs"}]}],
+        **writer,
+    }
+    payer.packages = [package(form)]
+    visit.open()
+    visit.press("save")
+    (answer,) = answers_of(ehr.resources["QuestionnaireResponse/theirs"])["why"]
+    parts = {part["url"]: part for part in answer["extension"][0]["extension"]}
+    assert parts["source"]["valueCode"] == "manual"
+    assert parts["author"]["extension"][0]["valueReference"]["reference"] == expected

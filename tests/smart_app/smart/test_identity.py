@@ -148,6 +148,14 @@ def test_SM36_a_key_that_is_not_published_is_refused_after_one_look(ehr, browser
     assert len(ehr.to("/auth/jwks")) == 2
 
 
+def test_SM36_a_key_that_changed_and_kept_its_name_is_looked_for_once_more(ehr, browser):
+    browser.open(ehr)
+    ehr.key = jwk.RSAKey.generate_key(2_048, {"kid": "ehr-1", "use": "sig", "alg": "RS256"})
+    ehr.published[:] = [ehr.key]
+    browser.open(ehr)
+    assert len(ehr.to("/auth/jwks")) == 2
+
+
 def test_SM36_keys_for_other_purposes_do_no_harm(ehr, browser):
     ehr.published.append(jwk.RSAKey.import_key(rsa_key("plain").as_pem(private=True), {"kid": "enc", "use": "enc"}))
     browser.open(ehr)
