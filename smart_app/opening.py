@@ -88,7 +88,9 @@ def open_launch(
             raise Trouble("coverage_hidden" if first.coverages_hidden else "coverage_missing", details=first.not_seen)
         return Choice(coverages=usable, wanted=wanted)
     wanted = msgspec.structs.replace(wanted, coverage=f"Coverage/{coverage['id']}")
-    return _Opening(parts, launch, ehr, wanted, first, coverage).work(afresh=afresh)
+    opening = _Opening(parts, launch, ehr, wanted, first, coverage)
+    opening.picked = picked.assertion if picked is not None else ""
+    return opening.work(afresh=afresh)
 
 
 class _Opening:
@@ -112,6 +114,7 @@ class _Opening:
                 details=tuple(each.name for each in payers),
             )
         self.payer: PayerProfile = payer
+        self.picked = ""  # the context that a person chose, as the payer's answer to a request named it
         self.messages: list[tuple[str, str]] = []
         self.answer = Packages()  # the payer's last
 
@@ -135,7 +138,8 @@ class _Opening:
         entries = list(before.forms) if before is not None and not afresh else []
         if afresh:
             store.drop_forms()
-        held = {each.canonical for each in entries}
+        asked_anew = before is not None and bool(self.picked) and before.wanted.assertion != self.picked
+        held = set() if asked_anew else {each.canonical for each in entries}  # a request for more: the form once more
         forms = [form for form in forms if form.canonical not in held]
         for number, form in enumerate(forms, len(entries) + 1):
             entries.append(self._entry(number, form))

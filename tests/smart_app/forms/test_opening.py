@@ -181,6 +181,22 @@ def test_AP08_an_assertion_that_the_payer_keeps_no_context_for_does_not_close_th
     assert [[part["name"] for part in each["parameter"]].count("context") for each in payer.asked] == [1, 0]
 
 
+def test_AP30_what_a_reviewer_asks_for_opens_although_the_form_was_open_before(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    """The same questionnaire under another context is another form: its draft leaves open what is asked for."""
+    payer.packages = [package(FORM)]
+    visit.open()
+    payer.packages = [package(questionnaire({**WHY, "text": "Why, asks the reviewer?"}))]
+    more = {"context": "T-1.2", "coverage": "Coverage/cov-1", "order": ORDER}
+    assert "Why, asks the reviewer?" in visit.post(f"/l/{visit.launch_id}/more", more)
+    assert "Why this drug?" in visit.get(f"/l/{visit.launch_id}/form/1")
+    visit.post(f"/l/{visit.launch_id}/more", more)  # pressed again: not a third form
+    assert "Why, asks the reviewer?" in visit.get(f"/l/{visit.launch_id}/form/2")
+    visit.get(f"/l/{visit.launch_id}/form/3")
+    assert visit.status == 404
+
+
 def test_AP10_a_completed_response_never_fills_a_new_form(visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr) -> None:
     payer.packages = [package(FORM)]
     ehr.resources["QuestionnaireResponse/qr-1"] = draft(status="completed")
