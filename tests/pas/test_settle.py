@@ -91,6 +91,19 @@ def test_P053_a_modification_says_what_is_authorized_instead(pas: Pas) -> None:
     ]
 
 
+def test_P053_a_modification_says_the_amount_and_how_the_dose_comes_down(pas: Pas) -> None:
+    """PAS has no element for either; without these words a prescriber would not learn what was changed."""
+    case = pended(pas, values=COMPLETE, order=morphine("1.6"), items=[item()])
+    response = claim_response(json.loads(pas.settle(case, modify("10", taper="One mg less each week.")).response))
+    notes = {each["number"]: each["text"] for each in response["processNote"]}
+    said = [notes[number] for number in response["item"][0]["noteNumber"]]
+    assert said == [
+        f"Line 1: {AGREED.text}",
+        "Line 1: authorized: morphine up to 10 mg per day (asked for: 16)",
+        "Line 1: how the dose comes down: One mg less each week.",
+    ]
+
+
 FORBIDDEN: list[tuple[str, LineDecision, str]] = [
     ("A3 without a reason", denial(None), "items[0].reason.text"),
     ("A3 with a word for a reason", denial(Reason("no", criterion="I.2")), "items[0].reason.text"),

@@ -76,12 +76,25 @@ def line_item(
         held += _stays(request) + _diagnoses(asked)
     item: dict[str, Any] = {"extension": held} if held else {}
     item["itemSequence"] = line.sequence
-    numbers = [notes.add(f"Line {line.sequence}: {reason.text}") for reason in line.reasons]
+    said = [*(reason.text for reason in line.reasons), *_instead(line)]
+    numbers = [notes.add(f"Line {line.sequence}: {text}") for text in said]
     if numbers:
         item["noteNumber"] = numbers
     number = line.number if line.action in {ReviewAction.APPROVED, ReviewAction.MODIFIED} else ""
     item["adjudication"] = [adjudication(line.action, number, line.reasons)]
     return item
+
+
+def _instead(line: CaseLine) -> list[str]:
+    """Of a change what it is, in words: PAS has no place for an amount per day, nor for how a dose comes down."""
+    if line.authorized is None or line.action is not ReviewAction.MODIFIED:
+        return []
+    amounts = [
+        f"{drug} up to {amount} mg per day" + (f" (asked for: {line.daily[drug]})" if drug in line.daily else "")
+        for drug, amount in sorted(line.authorized.daily.items())
+    ]
+    told = [f"authorized: {', '.join(amounts)}"] if amounts else []
+    return told + ([f"how the dose comes down: {line.authorized.taper}"] if line.authorized.taper else [])
 
 
 def _dates(line: CaseLine) -> list[dict[str, Any]]:
