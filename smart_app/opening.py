@@ -109,10 +109,9 @@ class _Opening:
         payers = parts.registry.payers_of(ehr.profile)
         payer = payer_of(coverage, self.related, payers)
         if payer is None:
-            raise Trouble(
-                "payer_hidden" if _nameless(coverage, self.related) else "payer_unknown",
-                details=tuple(each.name for each in payers),
-            )
+            if _nameless(coverage, self.related):
+                raise Trouble("payer_hidden")
+            raise Trouble("payer_unknown", details=tuple(each.name for each in payers))
         self.payer: PayerProfile = payer
         self.picked = ""  # the context that a person chose, as the payer's answer to a request named it
         self.messages: list[tuple[str, str]] = []
