@@ -121,7 +121,7 @@ def compose(parts: PriorAuthParts, made: Composed) -> Case:
         id=prior.id if prior else parts.new_id(),
         tracking_number=prior.tracking_number if prior else f"T-{made.code}",
         sender=made.call.caller.client.id,
-        provider_organization=next(iter(request.organizations), ""),
+        provider_organization=_organization(made.call),
         ordering_npi=request.ordering_npi,
         rendering_npi=request.rendering_npi,
         member_id=member,
@@ -140,6 +140,12 @@ def compose(parts: PriorAuthParts, made: Composed) -> Case:
         assigned_to=prior.assigned_to if prior else "",
         service_end=datetime.combine(end, time(), UTC) if end else None,
     )
+
+
+def _organization(call: Call) -> str:
+    """As whom the sender speaks: of several identifiers the one that it is registered for (P063)."""
+    named, may = call.request.organizations, call.caller.client.organizations
+    return next((each for each in named if each in may), next(iter(named), ""))
 
 
 def _summary(made: Composed, wanted: tuple[str, ...], n: int) -> CaseSummary:

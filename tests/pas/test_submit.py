@@ -15,6 +15,7 @@ from tests.support import pas_bundles
 from tests.support.e2e_service import BASE
 from tests.support.pas_bundles import COMPLETE, EXT, HCPCS, item, morphine, request
 from tests.support.pas_service import (
+    CLINIC,
     Pas,
     Starts,
     actions,
@@ -327,6 +328,13 @@ def test_P063_P102_a_client_speaks_for_its_own_organizations_alone(start: Starts
     pas = start(organizations=("http://hl7.org/fhir/sid/us-npi|9999999999",))
     answer = pas.submit(request())
     assert (answer.status, answer.json["issue"][0]["code"]) == (403, "forbidden")
+
+
+def test_P063_a_case_is_filed_under_the_organization_that_its_sender_is_registered_for(pas: Pas) -> None:
+    bundle = request()
+    clinic = bundle["entry"][4]["resource"]
+    clinic["identifier"].insert(0, clinic["identifier"][0] | {"value": "1999999976"})  # somebody else's, put first
+    assert pas.case_of(pas.submit(bundle)).provider_organization == CLINIC
 
 
 def test_P098_what_is_not_decided_in_time_waits(start: Starts) -> None:
