@@ -30,7 +30,7 @@ def _new_id() -> str:
     return str(uuid.uuid4())
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """A small EHR with made-up patients, to try a CDS Hooks coverage service with."""
 
