@@ -22,7 +22,7 @@ from smart_app.pas.decision import Decision, Standing, Unreadable, read_decision
 from smart_app.pas.for_chart import for_chart
 from smart_app.pas.inquiry import build_inquiry
 from smart_app.pas.matching import bundles_in, claims_named, response_bundle
-from smart_app.pas.ready import npis
+from smart_app.pas.ready import evidence_of, npis
 from smart_app.pas.request import Line, build, lines_of
 from smart_app.pas.request import Submission as Parts
 from smart_app.pas.subscription import subscription
@@ -34,6 +34,7 @@ from smart_app.sessions import Launch
 from smart_app.submissions import Exchange, Held, Submission, Submissions
 
 SENDER = "urn:ietf:rfc:3986"
+MOST_EVIDENCE = 20  # resources that go along because an answer rests on them
 _ENCODE = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -102,13 +103,16 @@ class PriorAuth:
         if patient is None:
             raise Trouble("cannot_submit", details=("The EHR did not show the patient's record.",))
         provider, ours = provider_of(ehr, lines[0].order, self._new_id)
+        forms = tuple(each.response for each in ready.forms if each.meant)
+        rested_on = (ehr.read(name).one for name in evidence_of(forms)[:MOST_EVIDENCE])
         system, _, value = next(iter(ready.payer.identifiers), "").partition("|")
         parts = Parts(
             base=base,
             patient=patient,
             coverage=ready.coverage,
             lines=lines,
-            responses=tuple(each.response for each in ready.forms if each.meant),
+            responses=forms,
+            supporting=tuple(each for each in rested_on if each is not None),
             provider=provider,
             provider_is_ours=ours,
             insurer_name=ready.payer.name,

@@ -10,6 +10,7 @@ from fractions import Fraction
 import msgspec
 
 from cds_service.cds_hooks.answers import OrderAnswer
+from cds_service.cds_hooks.coverage_card import opens_app
 from cds_service.domain.documentation import (
     PREFIX,
     DocumentationContext,
@@ -43,11 +44,14 @@ def contexts(
     key: bytes,
     as_of: date,
 ) -> Sequence[tuple[str, bytes]]:
-    """(id, document) of each assertion under which a form is asked for. ``assertions``: Coverage -> assertion id."""
+    """(id, document) of each assertion under which a form or a request may follow: the app may be opened later.
+
+    ``assertions``: Coverage -> assertion id.
+    """
     found = []
     for coverage, assertion in assertions.items():
         sources = [source for source in answers if reading.choices[source].reference == coverage]
-        if not any(asked_for(answers[source]) for source in sources):
+        if not any(asked_for(answers[source]) or opens_app(answers[source]) for source in sources):
             continue
         guideline = judged[sources[0]].rules.guideline
         context = DocumentationContext(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,13 @@ from smart_app.dtr.context import Wanted, from_draft, from_order
 from smart_app.pas.closure import Resource
 from smart_app.pas.request import words_of
 from smart_app.pas.systems import NPI, PAS, X12
+from smart_app.sdc.response import EVIDENCE_URL
 
+# Kinds of resources that may go along as evidence; a form that an answer came from goes as a form, if at all.
+_EVIDENCE = re.compile(
+    r"(?:MedicationRequest|MedicationStatement|MedicationDispense|Observation|Procedure|Condition|AllergyIntolerance)"
+    r"/[A-Za-z0-9_.\-]{1,512}"
+)
 SIGNED = frozenset({"active", "on-hold"})
 FINISHED = frozenset({"completed", "amended"})
 
@@ -111,6 +118,28 @@ def _questionnaire(response: Mapping[str, Any]) -> str:
             made_from = held.get("derivedFrom") or [held.get("url", "")]
             return str(made_from[0])
     return canonical
+
+
+def evidence_of(responses: Iterable[Resource]) -> tuple[str, ...]:
+    """Resources ("Type/id") that answers of these forms rest on, each once: nothing else of the chart goes along."""
+    found: dict[str, None] = {}
+
+    def walk(value: Any) -> None:
+        if isinstance(value, list):
+            for each in value:
+                walk(each)
+        elif isinstance(value, dict):
+            if value.get("url") == EVIDENCE_URL:
+                for part in _dicts(value.get("extension")):
+                    named = part.get("valueString") or (part.get("valueReference") or {}).get("reference")
+                    if part.get("url") == "source" and named:
+                        found.setdefault(str(named))
+            for each in value.values():
+                walk(each)
+
+    for response in responses:
+        walk(response.get("item"))
+    return tuple(name for name in found if _EVIDENCE.fullmatch(name))
 
 
 def organization(name: str, npi: str, ident: str) -> Resource:

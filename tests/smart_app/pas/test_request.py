@@ -11,9 +11,11 @@ import pytest
 from cds_service.fhir.models import complaints
 from smart_app.pas.closure import gather, references
 from smart_app.pas.inquiry import build_inquiry
+from smart_app.pas.ready import evidence_of
 from smart_app.pas.request import Submission, billing_code, build, lines_of, words_of
 from smart_app.pas.systems import CRD_COVERAGE_INFORMATION, HCPCS, PAS, X12
 from smart_app.pas.update import cancelled, with_documents
+from smart_app.sdc.response import EVIDENCE_URL
 
 NOW = datetime(2026, 3, 2, 12, 30, tzinfo=UTC)
 BASE = "https://ehr.example.org/fhir"
@@ -277,3 +279,18 @@ def test_an_order_is_called_by_its_medication_wherever_that_stands() -> None:
     inside = {**order, "medicationReference": {"reference": "#m"}, "contained": [medication]}
     assert words_of(alone, {"Medication/m": medication}) == words_of(inside) == "ziconotide"
     assert words_of(alone) == "MedicationRequest"
+
+
+def test_P028_what_answers_rest_on_goes_along_and_nothing_else_of_the_chart() -> None:
+    def note(source: str) -> dict:
+        return {"url": EVIDENCE_URL, "extension": [{"url": "source", "valueString": source}]}
+
+    answers = [
+        {"valueDecimal": 10, "extension": [note("MedicationRequest/er"), note("QuestionnaireResponse/old")]},
+        {
+            "valueBoolean": True,
+            "extension": [note("Observation/pain"), note("../../etc/passwd"), note("MedicationRequest/er")],
+        },
+    ]
+    form = {**FORM, "item": [{"linkId": "g", "item": [{"linkId": "a", "answer": answers}]}]}
+    assert evidence_of([form]) == ("MedicationRequest/er", "Observation/pain")
