@@ -91,7 +91,7 @@ def know(payer: Payer) -> KnownPayer:
 
 def read_coverages(chart: Chart, payer: KnownPayer, as_of: date) -> Coverages:
     """Read every Coverage of the chart once; ``as_of`` is the day on which it is to be in force."""
-    facts = tuple([_facts(chart, resource, payer, as_of) for resource in chart.of("Coverage")])
+    facts = tuple([read_coverage(chart, resource, payer, as_of) for resource in chart.of("Coverage")])
     return Coverages(chart.host, facts, chart.seen("Coverage"))
 
 
@@ -168,7 +168,8 @@ def _insurance(chart: Chart, order: Resource) -> frozenset[str]:
     return frozenset([name for name in named if name])
 
 
-def _facts(chart: Chart, resource: Resource, payer: KnownPayer, as_of: date) -> CoverageFacts:
+def read_coverage(chart: Chart, resource: Resource, payer: KnownPayer, as_of: date) -> CoverageFacts:
+    """One Coverage as of a day; ``chart`` resolves its payors."""
     start, end = period(resource.get("period"))
     active = (
         word(resource.get("status")) not in _NOT_IN_FORCE
@@ -204,7 +205,7 @@ _SHOWS = {
 
 def _payer(chart: Chart, resource: Resource, payer: KnownPayer) -> tuple[str, str]:
     """Whose Coverage it is and by what: of several payors ours wins, then one that cannot be told."""
-    found = [_payor(chart, payor, resource, payer) for payor in dicts(resource.get("payor"))]
+    found = [payer_of(chart, payor, resource, payer) for payor in dicts(resource.get("payor"))]
     for state in (OURS, UNKNOWN, FOREIGN):
         for whose, why in found:
             if whose == state:
@@ -212,14 +213,15 @@ def _payer(chart: Chart, resource: Resource, payer: KnownPayer) -> tuple[str, st
     return UNKNOWN, "not_told"
 
 
-def _payor(chart: Chart, payor: Resource, coverage: Resource, payer: KnownPayer) -> tuple[str, str]:
-    """By identifier, else by name; unknown only without identifier and with a name that tells nothing.
+def payer_of(chart: Chart, payor: Resource, holder: Resource, payer: KnownPayer) -> tuple[str, str]:
+    """Whose payer a Reference in ``holder`` means, and why: by identifier, else by name.
 
+    Unknown only without identifier and with a name that tells nothing.
     EHRs number payers themselves, so an unfamiliar identifier beside our own name does not make the member foreign.
     """
     identifiers = [payor["identifier"]] if type(payor.get("identifier")) is dict else []
     names = [word(payor.get("display"))]
-    organization = chart.resolve(payor, coverage)
+    organization = chart.resolve(payor, holder)
     if organization is not None and organization.get("resourceType") == "Organization":
         identifiers.extend(dicts(organization.get("identifier")))
         names.append(word(organization.get("name")))
