@@ -19,6 +19,14 @@ class BenefitRules(msgspec.Struct, frozen=True):
     instructions: str = "This drug is supplied under the pharmacy benefit and not decided here."
 
 
+class Contrary(msgspec.Struct, frozen=True):
+    """Answers of the form that a diagnosis of one of ``value_sets`` speaks against: a person looks at both."""
+
+    question: str
+    answers: tuple[str, ...]
+    value_sets: tuple[str, ...]
+
+
 class PriorAuthRules(msgspec.Struct, frozen=True, kw_only=True):
     """Choices with defaults that approve little: what is not settled waits for a person."""
 
@@ -27,6 +35,7 @@ class PriorAuthRules(msgspec.Struct, frozen=True, kw_only=True):
     refill_sets: tuple[str, ...] = ()
     pump_sets: tuple[str, ...] = ()
     blocking_flags: frozenset[str] = frozenset(_FLAGS)
+    contrary_diagnoses: tuple[Contrary, ...] = ()
     attestation_days: int = 90
     updates: str = "accept"  # or "refuse"
     deadline_seconds: int = 8

@@ -9,7 +9,7 @@ from typing import Any, Final
 from cds_service.domain.billing import BillingCode, Crosswalk
 from cds_service.domain.clocks import ClockRule
 from cds_service.domain.determination import Program
-from cds_service.domain.prior_auth_rules import BenefitRules, PriorAuthRules
+from cds_service.domain.prior_auth_rules import BenefitRules, Contrary, PriorAuthRules
 from cds_service.domain.vocabulary import Vocabulary
 from cds_service.policy.shapes import Choice, Day, Flag, Many, Maybe, Number, Record, Text
 from cds_service.policy.source import Complaint, plain
@@ -50,6 +50,10 @@ PRIOR_AUTH_FILE: Final = Record(
         ),
         "line_kinds": (Record({}, {"refill": _WORDS, "pump": _WORDS}), None),
         "blocking_flags": _WORDS,
+        "contrary_diagnoses": (
+            Many(Record({"question": _WORD, "answers": Many(_WORD, 1), "value_sets": Many(_WORD, 1)})),
+            (),
+        ),
         "attestation_days": (_COUNT, Fraction(90)),
         "updates": (Choice(("accept", "refuse")), "accept"),
         "deadline_seconds": (_COUNT, Fraction(8)),
@@ -80,16 +84,20 @@ def parse_prior_auth(
     if entry is None:
         return PriorAuthRules(crosswalk=crosswalk)
     kinds: Mapping[str, Any] = entry["line_kinds"] or {}
-    unknown = [
-        name for name in (*kinds.get("refill", ()), *kinds.get("pump", ())) if plain(name) not in vocabulary.value_sets
+    named = [("line_kinds", name) for name in (*kinds.get("refill", ()), *kinds.get("pump", ()))]
+    named += [("contrary_diagnoses", name) for each in entry["contrary_diagnoses"] for name in each["value_sets"]]
+    complaints += [
+        _complaint(name, where, "a value set of terminology/value_sets")
+        for where, name in named
+        if plain(name) not in vocabulary.value_sets
     ]
-    complaints += [_complaint(name, "line_kinds", "a value set of terminology/value_sets") for name in unknown]
     return PriorAuthRules(
         clocks=tuple(_clock(each) for each in entry["clocks"]),
         benefit=_benefit(entry["benefit"]),
         refill_sets=tuple(plain(name) for name in kinds.get("refill", ())),
         pump_sets=tuple(plain(name) for name in kinds.get("pump", ())),
         blocking_flags=frozenset(plain(name) for name in entry["blocking_flags"]) or PriorAuthRules().blocking_flags,
+        contrary_diagnoses=tuple(_contrary(each) for each in entry["contrary_diagnoses"]),
         attestation_days=int(entry["attestation_days"]),
         updates=plain(entry["updates"]),
         deadline_seconds=int(entry["deadline_seconds"]),
@@ -107,6 +115,14 @@ def _clock(entry: Mapping[str, Any]) -> ClockRule:
         benefit=plain(entry["benefit"]),
         drug=entry["drug"],
         cite=plain(entry["cite"]),
+    )
+
+
+def _contrary(entry: Mapping[str, Any]) -> Contrary:
+    return Contrary(
+        question=plain(entry["question"]),
+        answers=tuple(plain(each) for each in entry["answers"]),
+        value_sets=tuple(plain(each) for each in entry["value_sets"]),
     )
 
 
