@@ -21,13 +21,14 @@ from cds_service.domain.determination import Decision, Flag, OrderDetermination,
 from cds_service.domain.order import Order, OrderKind
 from cds_service.domain.prior_auth import LineKind
 from cds_service.domain.prior_auth_rules import PriorAuthRules
-from cds_service.domain.record import Answer
+from cds_service.domain.record import Answer, Code
 from cds_service.fhir.answers import read_answers
 from cds_service.fhir.chart import build_chart
 from cds_service.fhir.coverage import CoverageChoice
 from cds_service.fhir.pas.request import PasRequest, RequestedLine
-from cds_service.fhir.pas.systems import APPEAL
+from cds_service.fhir.pas.systems import APPEAL, ICD10CM
 from cds_service.use_cases.billing_fit import code_fits, quantity_fits
+from cds_service.use_cases.circumstances import answers_fit, circumstances, still_current
 from cds_service.use_cases.decide import Judged, Reading, Rules, encode_determination, file_orders, judge
 
 _IN_ORDER: Final = frozenset({Verdict.WITHIN, Verdict.NO_LIMIT_STATED})
@@ -79,7 +80,8 @@ def assess(
     coverage = next(iter(reading.choices.values()), _NOTHING)
     answers = _answers(rules, reading, judged)
     benefit = _benefit(pas, coverage, answers)
-    ground = _Ground(rules, pas, reading, coverage, benefit, answers, as_of)
+    shared = circumstances(request, reading.chart, rules.known_payer, as_of)
+    ground = _Ground(rules, pas, request, reading, coverage, benefit, answers, shared, as_of)
     lines = tuple(_assessed(ground, line, judged.get(line.order)) for line in request.lines)
     return Assessment(
         lines=lines,
@@ -154,10 +156,12 @@ class _Ground(msgspec.Struct, frozen=True):
 
     rules: Rules
     pas: PriorAuthRules
+    request: PasRequest
     reading: Reading
     coverage: CoverageChoice
     benefit: str
     answers: Sequence[Answer]
+    shared: Mapping[str, bool]  # conditions
     as_of: date
 
 
@@ -268,7 +272,18 @@ def _conditions(ground: _Ground, line: RequestedLine, order: Order, judged: Judg
         "nothing_doubtful": not doubtful,
         "attested": attested(ground.answers, ground.as_of, ground.pas.attestation_days),
         "not_appealed": line.certification != APPEAL,
+        **ground.shared,
+        "still_current": still_current(line, dict(ground.request.orders)[line.order], ground.as_of),
+        "answers_fit_diagnoses": answers_fit(
+            ground.pas.contrary_diagnoses, ground.rules.vocabulary, ground.answers, _diagnoses(ground, order, judged)
+        ),
     }
+
+
+def _diagnoses(ground: _Ground, order: Order, judged: Judged) -> tuple[Code, ...]:
+    """Of the Claim, of the order, and what is active in the chart."""
+    chart = (code for each in judged.view.record.conditions if each.active for code in each.codes)
+    return (*(Code(ICD10CM, code) for code in ground.request.diagnoses), *order.reasons, *chart)
 
 
 def _dose_in_order(determination: OrderDetermination, *, advise: bool) -> bool:

@@ -148,6 +148,13 @@ _PLAIN = {
     "nothing_doubtful": "something in the request speaks against itself or could not be read",
     "attested": "the form is not signed by a prescriber, or its signature is too old",
     "not_appealed": "an appeal is decided by a person",
+    "insurer_ours": "the insurer that the Claim names is another payer than the Coverage's",
+    "no_other_insurance": "another insurance may have to pay too: a person looks at who pays first",
+    "patient_living": "the patient is recorded as deceased",
+    "patient_record_active": "the patient's record is marked as no longer in use",
+    "rules_known": "a part of the request follows rules of its own (implicitRules) that are not known here",
+    "still_current": "the order or its date of service has ended already: send one that still holds",
+    "answers_fit_diagnoses": "a diagnosis speaks against an answer of the form, as cancer pain beside non-malignant",
     "code_fits": "the billing code does not name the ordered drug or service, or is not known to",
     "quantity_fits": "the number of units is not one that dose and period are known to come to",
 }
