@@ -216,9 +216,10 @@ def _serviced(order: Mapping[str, Any]) -> Resource:
     period = dispense.get("validityPeriod") if isinstance(dispense, dict) else None
     if isinstance(period, dict) and period.get("start"):
         return {"servicedPeriod": dict(period)}
-    for element in ("occurrenceDateTime", "authoredOn"):
-        if isinstance(order.get(element), str):
-            return {"servicedDate": str(order[element])[:10]}
+    if isinstance(order.get("occurrenceDateTime"), str):
+        return {"servicedDate": str(order["occurrenceDateTime"])[:10]}
+    if isinstance(order.get("authoredOn"), str):  # from then on: the day of signing is not that of the service
+        return {"servicedPeriod": {"start": str(order["authoredOn"])[:10]}}
     return {}
 
 

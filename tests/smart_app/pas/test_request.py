@@ -156,7 +156,7 @@ def test_P024_P025_P026_a_line_carries_type_code_place_and_the_signed_order() ->
     assert item["productOrService"] == {"coding": [{"system": HCPCS, "code": "J2274"}]}
     assert item["category"]["coding"][0]["system"] == f"{X12}1365"
     assert item["locationCodeableConcept"]["coding"][0]["code"] == "11"
-    assert item["servicedDate"] == "2026-03-02"
+    assert item["servicedPeriod"] == {"start": "2026-03-02"}  # no end: signed on that day, not given on it
 
 
 def test_P027_diagnoses_are_icd_10_cm_of_the_orders_reasons() -> None:
