@@ -208,6 +208,7 @@ def prior_auth_parts(settings: Settings, rules: Rules, world: Adapters) -> Prior
         clock=world.clock,
         new_id=new_id,
         key=world.key,
+        remembered=world.store.determination,
         destinations=lambda program: tuple(
             each.id for each in endpoints.values() if each.enabled and (not each.programs or program in each.programs)
         ),

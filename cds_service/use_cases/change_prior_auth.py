@@ -23,6 +23,7 @@ from cds_service.use_cases.case_composing import (
 )
 from cds_service.use_cases.case_writing import Writing, state_of, trace_of
 from cds_service.use_cases.judge_request import Assessment, assess
+from cds_service.use_cases.order_sign_memory import contexts_of
 from cds_service.use_cases.prior_auth_lines import cancelled_line, case_line
 from cds_service.use_cases.prior_auth_parts import Call, PriorAuthParts
 from cds_service.use_cases.submission_writing import Stands, written
@@ -39,7 +40,9 @@ def update(parts: PriorAuthParts, call: Call, prior: Case, now: datetime, late: 
         found.append(Issue("P088", "business-rule", text, "Bundle.entry[0].resource"))
     if found:
         raise RequestRefused(found)
-    assessment = assess(parts.rules, parts.pas, request, day)
+    assessment = assess(
+        parts.rules, parts.pas, request, day, contexts=contexts_of(request, parts.remembered, parts.key)
+    )
     error = not_decided_here(parts, request, assessment)
     if error is None and parts.pas.updates == "refuse":
         error = ResponseError("this payer takes no updates: send a new request, and cancel the earlier one")

@@ -18,6 +18,7 @@ from cds_service.domain.authorization import Authorization
 from cds_service.domain.billing import BillingCode, units
 from cds_service.domain.clocks import approval_end
 from cds_service.domain.determination import Decision, Flag, OrderDetermination, Program, Verdict
+from cds_service.domain.documentation import DocumentationContext
 from cds_service.domain.order import Order, OrderKind
 from cds_service.domain.prior_auth import LineKind
 from cds_service.domain.prior_auth_rules import PriorAuthRules
@@ -30,6 +31,7 @@ from cds_service.fhir.pas.systems import APPEAL, ICD10CM
 from cds_service.use_cases.billing_fit import code_fits, quantity_fits
 from cds_service.use_cases.circumstances import answers_fit, circumstances, still_current
 from cds_service.use_cases.decide import Judged, Reading, Rules, encode_determination, file_orders, judge
+from cds_service.use_cases.order_sign_memory import chart_agrees
 
 _IN_ORDER: Final = frozenset({Verdict.WITHIN, Verdict.NO_LIMIT_STATED})
 _NOTHING: Final = CoverageChoice("not_readable", Program.UNKNOWN)
@@ -72,15 +74,24 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assess(
-    rules: Rules, pas: PriorAuthRules, request: PasRequest, as_of: date, authorizations: Sequence[Authorization] = ()
+    rules: Rules,
+    pas: PriorAuthRules,
+    request: PasRequest,
+    as_of: date,
+    authorizations: Sequence[Authorization] = (),
+    contexts: Sequence[DocumentationContext] = (),
 ) -> Assessment:
-    """Judge a request. Raises PatientMismatch where an order or the Coverage is another patient's."""
+    """Judge a request. Raises PatientMismatch where an order or the Coverage is another patient's.
+
+    ``contexts``: what order-sign saw of the same orders (``order_sign_memory``).
+    """
     reading = read_chart(rules, request, as_of)
     judged = judge(rules, reading, as_of, authorizations)
     coverage = next(iter(reading.choices.values()), _NOTHING)
     answers = _answers(rules, reading, judged)
     benefit = _benefit(pas, coverage, answers)
     shared = circumstances(request, reading.chart, rules.known_payer, as_of)
+    shared |= {"chart_agrees": chart_agrees(contexts, answers)}
     ground = _Ground(rules, pas, request, reading, coverage, benefit, answers, shared, as_of)
     lines = tuple(_assessed(ground, line, judged.get(line.order)) for line in request.lines)
     return Assessment(

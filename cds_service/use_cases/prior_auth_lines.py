@@ -155,9 +155,17 @@ _PLAIN = {
     "rules_known": "a part of the request follows rules of its own (implicitRules) that are not known here",
     "still_current": "the order or its date of service has ended already: send one that still holds",
     "answers_fit_diagnoses": "a diagnosis speaks against an answer of the form, as cancer pain beside non-malignant",
+    "chart_agrees": "an answer says what the chart spoke against when the order was signed: a person looks at both",
     "code_fits": "the billing code does not name the ordered drug or service, or is not known to",
     "quantity_fits": "the number of units is not one that dose and period are known to come to",
 }
+
+
+_RENEWAL = "this is a refill or renewal: the guideline states no criteria for it, a person decides"
+
+
+def _type_known(assessed: Assessed) -> bool:
+    return assessed.judged is not None and assessed.judged.determination.request_type != "unknown"
 
 
 def waiting_reasons(assessed: Assessed, waits_for: str) -> tuple[Reason, ...]:
@@ -172,7 +180,7 @@ def waiting_reasons(assessed: Assessed, waits_for: str) -> tuple[Reason, ...]:
     doubt = _doubt(assessed)
     for name, holds in assessed.conditions.items():
         if not holds and name in _PLAIN:
-            text = _PLAIN[name]
+            text = _RENEWAL if name == "request_type_stated" and _type_known(assessed) else _PLAIN[name]
             found.append(Reason(f"{text}: {doubt}" if name == "nothing_doubtful" and doubt else text))
     if not assessed.conditions.get("quantity_fits", True):
         found += [Reason(text) for text in (_units_text(assessed),) if text]

@@ -21,7 +21,7 @@ class PriorAuthParts(msgspec.Struct, frozen=True, kw_only=True):
     """Rules, stores and the outside world.
 
     ``on_file``: authorizations of a member, from wherever. ``destinations``: names of the payer endpoints that get the
-    answers for a program. ``key``: of keyed digests of people.
+    answers for a program. ``remembered``: what order-sign kept. ``key``: of keyed digests of people.
     """
 
     rules: Rules
@@ -35,6 +35,7 @@ class PriorAuthParts(msgspec.Struct, frozen=True, kw_only=True):
     destinations: Callable[[str], Sequence[str]]
     public_url: str
     max_bytes: int = MAX_BYTES
+    remembered: Callable[[str], bytes | None] = lambda _ident: None  # documents of order-sign by id
     knows_reason: Callable[[str], bool] = lambda _code: True  # a decision reason of X12's list 886
 
     def base(self, version: str) -> str:

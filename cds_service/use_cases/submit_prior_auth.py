@@ -31,6 +31,7 @@ from cds_service.use_cases.case_composing import (
 from cds_service.use_cases.case_writing import Writing, change_of, code_of, state_of
 from cds_service.use_cases.change_prior_auth import cancel, update
 from cds_service.use_cases.judge_request import assess
+from cds_service.use_cases.order_sign_memory import contexts_of
 from cds_service.use_cases.prior_auth_lines import settled_line
 from cds_service.use_cases.prior_auth_parts import Call, PriorAuthParts
 from cds_service.use_cases.submission_writing import Stands, key_of_update, submission_of, written
@@ -148,7 +149,9 @@ class SubmitPriorAuth:
 
     def _new_case(self, call: Call, now: datetime) -> Writing:
         parts, request, day = self._parts, call.request, now.date()
-        assessment = assess(parts.rules, parts.pas, request, day)
+        assessment = assess(
+            parts.rules, parts.pas, request, day, contexts=contexts_of(request, parts.remembered, parts.key)
+        )
         members = self._cases.cases_of_member(member_of_request(request, assessment))
         code, late = code_of(parts.new_id()), self._late(call)
         error = not_decided_here(parts, request, assessment)
