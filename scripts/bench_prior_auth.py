@@ -193,7 +193,7 @@ def measure(rig: BenchRig, seconds: int) -> None:
     client = Clients(rig)
     paced = bodies(1, 60 * seconds)
     flat_out = bodies(1_000_000, 300 * seconds)
-    Load(rig, bodies(2_000_000, 400), client.bearer).run(3, None)  # everything loaded, every connection open
+    Load(rig, bodies(2_000_000, 1000), client.bearer).run(3, None)  # everything loaded, every connection open
     load, cpu = Load(rig, paced, client.bearer), Cpu(rig)
     rate = load.run(seconds, 50)
     print(f"$submit at 50/s for {seconds} s: {rate:.1f}/s, {load.told()}\n  {cpu.told()}", flush=True)
