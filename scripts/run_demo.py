@@ -122,7 +122,8 @@ def announce(demo: Demo) -> None:
     print(f"""
   Sandbox EHR   {demo.ehr}    order a drug for a sample patient, press Sign
   App           {demo.app}    opened from a card or a chart: the coverage questionnaire
-  Service       {demo.cds}    the payer's: policies, discovery, review
+  Service       {demo.cds}    the payer's: policies, discovery
+  Review desk   {demo.cds}/review    where a person settles what a machine must not
   Payer         {demo.ehr}/payer    what the payer's systems have received
   Logs          var/*.log
 

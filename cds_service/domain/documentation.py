@@ -52,6 +52,7 @@ class DocumentedOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     details: tuple[str, ...]
     questionnaire: str
     authorized: bool = False
+    only: tuple[str, ...] = ()  # a reviewer asks for these facts and no others
 
 
 class DocumentationContext(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from cds_service.domain.determination import Program
 from cds_service.domain.documentation import PREFIX, DocumentationContext, encode_context
 from cds_service.domain.prior_auth import Case
 from cds_service.fhir.pas.request import PasRequest
+from cds_service.fhir.questionnaire import canonical
 from cds_service.use_cases.documented import documented, member_digest, patient_digest
 from cds_service.use_cases.judge_request import Assessed, Assessment
 
@@ -20,15 +21,18 @@ def context_of(
 ) -> tuple[str, bytes] | None:
     """(id, document) of the context of a case; None where no line is the guideline's.
 
-    ``wanted``: the facts that a reviewer asks for; else those that the determination misses.
+    ``wanted``: the facts that a reviewer asks for: the form is the one that asks question by question, for just these.
+    Else what the determination misses, in the whole form.
     """
     orders = []
     for each in assessment.lines:
         if each.judged is None or not _of_guideline(each):
             continue
         guideline = each.judged.rules.guideline
-        order = documented(each.judged, f"{guideline.canonical}|{guideline.version}")
-        orders.append(order if wanted is None else msgspec.structs.replace(order, missing=tuple(wanted)))
+        order = documented(each.judged, canonical(guideline, adaptive=wanted is not None))
+        if wanted is not None:
+            order = msgspec.structs.replace(order, missing=tuple(wanted), only=tuple(wanted))
+        orders.append(order)
     if not orders or not case.summary.context:
         return None
     judged = next(each.judged for each in assessment.lines if each.judged is not None)

@@ -109,8 +109,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """How it stands, in words."""
-        return "Sent back by the payer" if self.not_taken else self.standing.label
+        """How it stands, in words; lines that were decided apart are not called by the worst of them."""
+        if self.not_taken:
+            return "Sent back by the payer"
+        if self.standing is not Standing.PENDED and len({line.standing for line in self.lines}) > 1:
+            return "Decided line by line"
+        return self.standing.label
 
 
 class Unreadable(Exception):

@@ -180,3 +180,34 @@ def test_a_request_that_a_physician_does_not_certify_says_why(page: Page, demo) 
     expect_standing(app, "Not approved")
     expect(app.locator("#standing")).to_contain_text("Four weeks of treatment are shown")
     assert more_rows(demo.ehr, held, 2) == 2  # that it waits, and the decision: each once
+
+
+def test_what_a_reviewer_asks_for_is_answered_and_sent(page: Page, demo) -> None:
+    sign_order(page, "mixture")
+    app = open_request(page)
+    submit(app)
+    expect_standing(app, "Being reviewed")
+    desk = open_case(app, demo.cds, reference(app), "Robin Hale")
+    desk.get_by_text("Ask the provider for more").click()
+    for box in desk.get_by_role("checkbox", checked=True).all():
+        box.uncheck()
+    desk.get_by_role("checkbox", name=re.compile("When did the trial begin|Date of the trial")).check()
+    desk.get_by_role("button", name="Show the question as it would go out").click()
+    desk.get_by_role("button", name=re.compile("[Ss]end")).click()
+    expect(app.get_by_role("heading", name="The payer asks for more")).to_be_visible()
+    request_page = app.url
+    app.get_by_role("button", name="Answer these questions").click()
+    expect(app.locator("#coverage-form")).to_be_visible()
+    assert len(app.locator("main input[type=date]").all()) >= 1
+    assert not app.get_by_role("group", name=re.compile("life expectancy")).count()  # just what was asked
+    app.get_by_label(re.compile("When did the trial begin|Date of the trial")).first.fill("2026-01-15")
+    next_ones = app.get_by_role("button", name="Next questions")
+    if next_ones.count():
+        next_ones.click()
+    sign_form(app)
+    app.goto(request_page)
+    app.get_by_role("button", name="Send the answers").click()
+    expect(app.locator("main")).to_contain_text("More answers sent", use_inner_text=False)
+    desk.reload()
+    expect(desk.get_by_role("heading", name=re.compile("Case"))).to_be_visible()
+    expect(desk.locator("main")).to_contain_text("version 3")

@@ -22,6 +22,7 @@ from cds_service.domain.prior_auth import (
 from cds_service.errors import Conflict, NotAllowed, NotFound, RuleBroken
 from cds_service.fhir.models import complaints
 from cds_service.use_cases.settle_prior_auth import SettlePriorAuth
+from tests.support.dtr_calls import Dtr, items, of_type, packages
 from tests.support.e2e_service import with_payer
 from tests.support.pas_bundles import COMPLETE, CPT, RXNORM, UCUM, concept, item, morphine, request
 from tests.support.pas_service import NURSE, PHYSICIAN, Pas, Starts, action_of, actions, claim_response, extension, part
@@ -268,3 +269,25 @@ def test_a_reason_code_is_held_against_the_licensed_list_where_there_is_one(pas:
         0
     ]  # without a list every code may stand
     assert part(line, "reasonCode")["valueCodeableConcept"]["coding"][0]["code"] == "0A"
+
+
+def test_P052_PS09_what_a_reviewer_asks_for_is_a_form_of_just_those_questions(pas: Pas) -> None:
+    """The whole form again would make the clinic answer sixteen questions for one."""
+    wanted = ("intraspinal_trial_date", "noninvasive_methods")
+    bundle = request(values=COMPLETE, order=morphine("1.6"), items=[item()])
+    case = pended(pas, values=COMPLETE, order=morphine("1.6"), items=[item()])
+    response = json.loads(pas.settle(case, wanted_facts=wanted).response)
+    asks = response["entry"][1]["resource"]
+    coverage = next(each["resource"] for each in bundle["entry"] if each["resource"]["resourceType"] == "Coverage")
+    payer = next(each["resource"] for each in bundle["entry"] if each["resource"]["id"] == "payer-1")
+    coverage |= {"contained": [payer | {"id": "p"}], "payor": [{"reference": "#p"}]}
+    dtr = Dtr(pas.service)
+    answer = dtr.package("2.2", coverage=coverage, context=asks["identifier"][0]["value"])
+    (package,) = packages(answer, "2.2")
+    assert of_type(package, "Questionnaire")[0]["url"].endswith("-adaptive")
+    grown = dtr.post("next-question", of_type(package, "QuestionnaireResponse")[0], "2.2").json
+    asked = [each["linkId"] for each in items(grown["contained"][0]) if each["type"] not in {"group", "display"}]
+    assert set(asked) == set(wanted)
+    last = dtr.post("next-question", grown, "2.2").json
+    more = {each["linkId"] for each in items(last["contained"][0]) if each["type"] not in {"group", "display"}}
+    assert more - set(wanted) == {"attestation_name", "attestation_date"}

@@ -21,7 +21,7 @@ from cds_service.domain.documentation import DocumentationContext, DocumentedOrd
 from cds_service.domain.order import Order, OrderKind
 from cds_service.domain.record import Answer, Record
 from cds_service.errors import PatientMismatch, UnknownContext
-from cds_service.fhir.answers import Value
+from cds_service.fhir.answers import ADAPTIVE_SUFFIX, Value
 from cds_service.fhir.coverage import OURS, CoverageChoice
 from cds_service.fhir.coverage_information import render_coverage_information
 from cds_service.fhir.dtr.adaptive import Adaptive, grown_response, read_adaptive, read_given
@@ -106,7 +106,7 @@ class NextQuestion:
         context = self._context(adaptive, guideline)
         known = _known_order(context, guideline)
         stand = self._stand(guideline, known, given, today)
-        fresh = _next(guideline, stand, asked)
+        fresh = _next(guideline, stand, asked, known.only if known is not None else ())
         completed = not fresh and bool(asked)
         grown = grown_questionnaire(written.writing, asked | fresh)
         information = None
@@ -195,18 +195,21 @@ class NextQuestion:
 def _known_order(context: DocumentationContext | None, guideline: Guideline) -> DocumentedOrder | None:
     """The order that the form is asked for: the first that asks for this guideline's."""
     orders = context.orders if context is not None else ()
-    return next((each for each in orders if each.questionnaire.startswith(f"{guideline.canonical}|")), None)
+    urls = {guideline.canonical, f"{guideline.canonical}{ADAPTIVE_SUFFIX}"}
+    return next((each for each in orders if each.questionnaire.partition("|")[0] in urls), None)
 
 
-def _next(guideline: Guideline, stand: Stand, asked: frozenset[str]) -> frozenset[str]:
-    """The questions to ask now: all that are open and can be asked; when none is, rationale and attestation."""
-    fresh = {
-        name for name in stand.missing if name not in asked and _can_be_asked(guideline.facts[name], stand)
-    } - _within_asked(guideline, asked)
+def _next(guideline: Guideline, stand: Stand, asked: frozenset[str], only: tuple[str, ...] = ()) -> frozenset[str]:
+    """The questions to ask now: all that are open and can be asked; when none is, rationale and attestation.
+
+    ``only``: what a reviewer asks for; then these, whatever is known of them already, and the attestation.
+    """
+    open_ones = {name for name in stand.missing if _can_be_asked(guideline.facts[name], stand)}
+    fresh = (set(only) & guideline.facts.keys() or open_ones) - asked - _within_asked(guideline, asked)
     if fresh:
         return frozenset(_with_escapes(guideline, fresh))
     last = set()
-    rationale = guideline.facts.get(guideline.rationale_fact)
+    rationale = None if only else guideline.facts.get(guideline.rationale_fact)
     if rationale is not None and rationale.detail is not None and rationale.detail.code in stand.details:
         last.add(rationale.name)
     last |= {FINISHED, *(fact.name for fact in guideline.facts.values() if "audit" in fact.feeds)}

@@ -18,6 +18,7 @@ from cds_service.errors import CoverageNotUsable
 from cds_service.fhir.dtr.draft import DraftFor, draft_response
 from cds_service.fhir.dtr.package import output, package_bundle, reference, unsigned
 from cds_service.fhir.dtr.parameters import PackageRequest, read_package_request
+from cds_service.fhir.questionnaire import canonical
 from cds_service.ports import Clock, NewId
 from cds_service.use_cases.decide import Rules
 from cds_service.use_cases.documentation.forms import Forms, Operation, Written, as_json, changed_at
@@ -115,8 +116,8 @@ class QuestionnairePackage:
         if len(sent.orders) < len(asked.orders):
             issues.append(("information", "informational", "Orders of other types need no form of this payer."))
         wanted += [
-            Wanted(canonical) if self._forms.find(version, canonical, today) else _unknown(canonical, issues)
-            for canonical in asked.questionnaires
+            Wanted(name) if self._forms.find(version, name, today) else _unknown(name, issues)
+            for name in asked.questionnaires
         ]
         return [each for each in wanted if each.canonical]
 
@@ -129,7 +130,7 @@ class QuestionnairePackage:
         check_belongs(context, coverages, self._key)
         asking = [each for each in context.orders if each.questionnaire]
         wanted += [Wanted(each.questionnaire, each, None, context.assertion, context.as_of) for each in asking]
-        known = {f"{each.guideline.canonical}|{each.guideline.version}" for each in self._rules.guidelines}
+        known = {canonical(each.guideline, adaptive=asks) for each in self._rules.guidelines for asks in (False, True)}
         if not any(each.questionnaire in known for each in asking):  # PS-06
             issues.append(
                 ("warning", "not-found", "The form of this context is no longer offered. Sign the order once more.")
@@ -214,8 +215,8 @@ def _led(wanted: list[Wanted]) -> tuple[Wanted, list[Wanted]]:
     return leading, [each for each in wanted if each is not leading]
 
 
-def _unknown(canonical: str, issues: list[Issue]) -> Wanted:
-    del canonical  # what was asked for is not repeated
+def _unknown(name: str, issues: list[Issue]) -> Wanted:
+    del name  # what was asked for is not repeated
     issues.append(("warning", "not-found", "A questionnaire that was asked for is not offered here."))
     return Wanted("")
 

@@ -159,3 +159,17 @@ def test_P040_a_payers_answer_is_read_however_it_is_wrapped(body: dict) -> None:
 def test_P040_what_holds_no_response_is_unreadable(body: object) -> None:
     with pytest.raises(Unreadable):
         read_decision(response_bundle(body))
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        (["A1", "A1"], "Approved"),
+        (["A1", "A3"], "Decided line by line"),  # "not approved" would hide what was approved
+        (["A1", "A6"], "Decided line by line"),
+        (["A1", "A4"], "Being reviewed"),
+    ],
+)
+def test_lines_that_were_decided_apart_are_not_called_by_the_worst(codes: list[str], words: str) -> None:
+    items = [item(number, code) for number, code in enumerate(codes, 1)]
+    assert read_decision(response(*items)).label == words
