@@ -34,8 +34,12 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     from_chart: int = 0
 
 
-def arrange(view: FormView, entry_mode: str, attestation: Iterable[str]) -> Layout:
-    """The layout of a form. ``attestation``: link ids that signing answers."""
+def arrange(view: FormView, entry_mode: str, attestation: Iterable[str], *, adaptive: bool = False) -> Layout:
+    """The layout of a form.
+
+    ``attestation``: link ids that signing answers. ``adaptive``: each question was asked for now, so none is folded
+    away because it is optional.
+    """
     names = frozenset(attestation)
     attested = tuple(item.key for item in every(view.items) if item.link_id in names)
     items = without(view.items, names)
@@ -46,9 +50,9 @@ def arrange(view: FormView, entry_mode: str, attestation: Iterable[str]) -> Layo
     if any(item.control == "display" for item in items) or any(item.control == "row-group" for item in every(items)):
         return Layout(whole=items, attested=attested, from_chart=prefilled)
     return Layout(
-        needs=_part(items, "needs"),
-        chart=_part(items, "chart"),
-        more=_part(items, "more"),
+        needs=_part(items, "needs", adaptive=adaptive),
+        chart=_part(items, "chart", adaptive=adaptive),
+        more=_part(items, "more", adaptive=adaptive),
         attested=attested,
         from_chart=prefilled,
     )
@@ -88,25 +92,25 @@ def without(items: Sequence[ItemView], names: frozenset[str]) -> tuple[ItemView,
     return tuple(kept)
 
 
-def _part(items: Sequence[ItemView], part: str) -> tuple[ItemView, ...]:
+def _part(items: Sequence[ItemView], part: str, *, adaptive: bool) -> tuple[ItemView, ...]:
     """What of ``items`` belongs into one part; a group stands in each part that has some of its questions."""
     found: list[ItemView] = []
     for item in items:
         if item.control == "group":
-            inner = _part(item.items, part)
+            inner = _part(item.items, part, adaptive=adaptive)
             if any(each.control != "display" for each in inner):
                 found.append(msgspec.structs.replace(item, items=inner))
-        elif item.control == "display" or _belongs(item) == part:
+        elif item.control == "display" or _belongs(item, adaptive=adaptive) == part:
             found.append(item)
     return tuple(found)
 
 
-def _belongs(item: ItemView) -> str:
+def _belongs(item: ItemView, *, adaptive: bool) -> str:
     if from_chart(item) and not item.problems:
         return "chart"
     if from_chart(item):
         return "chart" if item.replaced else "needs"
-    return "needs" if item.required or item.problems else "more"
+    return "needs" if item.required or item.problems or adaptive else "more"
 
 
 def _in_sequence(

@@ -24,7 +24,8 @@ _NOT_AN_ID = re.compile(r"[^A-Za-z0-9]")
 def page_of(opened: Opened, *, template: str = "form.html", tried: bool = False, **more: Any) -> str:
     """The page, or its body alone; ``tried``: somebody wanted to sign, so that what is missing is an error now."""
     view = opened.view
-    layout = arrange(view, opened.form.entry_mode, (ATTESTED_BY, ATTESTED_ON))
+    adaptive = bool(opened.entry.adaptive)
+    layout = arrange(view, opened.form.entry_mode, (ATTESTED_BY, ATTESTED_ON), adaptive=adaptive)
     attested = set(layout.attested)
     missing = [key for key in view.open_items if key not in attested]
     problems = [each for each in view.problems if each.key not in attested]

@@ -202,18 +202,25 @@ def _known_order(context: DocumentationContext | None, guideline: Guideline) -> 
 def _next(guideline: Guideline, stand: Stand, asked: frozenset[str], only: tuple[str, ...] = ()) -> frozenset[str]:
     """The questions to ask now: all that are open and can be asked; when none is, rationale and attestation.
 
-    ``only``: what a reviewer asks for; then these, whatever is known of them already, and the attestation.
+    ``only``: what a reviewer asks for; then these, whatever is known of them already, with the attestation, at once.
     """
-    open_ones = {name for name in stand.missing if _can_be_asked(guideline.facts[name], stand)}
-    fresh = (set(only) & guideline.facts.keys() or open_ones) - asked - _within_asked(guideline, asked)
+    attestation = {FINISHED, *(fact.name for fact in guideline.facts.values() if "audit" in fact.feeds)}
+    if only:
+        known = set(only) & guideline.facts.keys()
+        # What is optional may be left open as it is: there is no question beside it that says so.
+        needed = {name for name in known if not guideline.facts[name].advisory}
+        wanted = known | _with_escapes(guideline, needed)
+        return frozenset({*wanted, *attestation} - asked - _within_asked(guideline, asked))
+    fresh = {
+        name for name in stand.missing if name not in asked and _can_be_asked(guideline.facts[name], stand)
+    } - _within_asked(guideline, asked)
     if fresh:
         return frozenset(_with_escapes(guideline, fresh))
     last = set()
-    rationale = None if only else guideline.facts.get(guideline.rationale_fact)
+    rationale = guideline.facts.get(guideline.rationale_fact)
     if rationale is not None and rationale.detail is not None and rationale.detail.code in stand.details:
         last.add(rationale.name)
-    last |= {FINISHED, *(fact.name for fact in guideline.facts.values() if "audit" in fact.feeds)}
-    return frozenset(last - asked - _within_asked(guideline, asked))
+    return frozenset((last | attestation) - asked - _within_asked(guideline, asked))
 
 
 def _within_asked(guideline: Guideline, asked: frozenset[str]) -> set[str]:
