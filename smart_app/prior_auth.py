@@ -176,6 +176,7 @@ class PriorAuth:
         changes: dict[str, Any] = {"exchanges": (*held.submission.exchanges[:-1], exchange)}
         if answer is not None:
             changes |= {"decision": answer, "decided_by": "answer", "decided_at": self._now(), "news": False}
+            changes["saved_as"] = ""
         return self._keep(held, changes)
 
     def _keep(self, held: Held, changes: Mapping[str, Any]) -> Held:
@@ -224,7 +225,7 @@ class PriorAuth:
         if decision == held.submission.decision:
             return held
         changes = {"decision": decision, "decided_by": how, "decided_at": self._now(), "news": how == "notification"}
-        return self._keep(held, changes)
+        return self._keep(held, changes | {"saved_as": ""})
 
     def may_notify(self, payer: str, secret: str) -> bool:
         """Whether a notification with this secret comes from this payer."""
@@ -267,8 +268,13 @@ class PriorAuth:
         return self._kept.of_chart(launch.ehr, launch.patient)
 
     def save_decision(self, held: Held, launch: Launch, ehr: EhrClient) -> Held:
-        """Put the decision into the EHR, where it takes ClaimResponses; else nothing happens."""
-        if not any(each.startswith(("patient/ClaimResponse.", "user/ClaimResponse.")) for each in launch.scopes):
+        """Put the newest decision into the EHR, once, where it takes ClaimResponses; else nothing happens.
+
+        One that came by notification gets there when a person looks at it: only then is there a launch that may write.
+        """
+        if held.submission.saved_as or not any(
+            each.startswith(("patient/ClaimResponse.", "user/ClaimResponse.")) for each in launch.scopes
+        ):
             return held
         response = _claim_response(held.submission)
         if response is None or _over_here(held.submission):

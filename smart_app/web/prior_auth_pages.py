@@ -118,6 +118,7 @@ def _start_page(shown: Ready, typed: Mapping[str, str], wrong: Mapping[str, str]
 def standing(ident: str) -> str:
     """How one request stands."""
     held = _use_case().seen(_use_case().of_launch(g.launch, ident))
+    held = _use_case().save_decision(held, g.launch, g.ehr)
     decision = decision_of(held.submission)
     return render_template(
         "prior_auth_request.html",

@@ -128,6 +128,8 @@ def test_a_request_that_a_person_approves_shows_it_without_reloading(page: Page,
     app.evaluate("window.neverReloaded = true")
     expect_standing(app, "Approved")
     assert app.evaluate("window.neverReloaded")
+    app.get_by_text("What was sent, and when").click()
+    expect(app.get_by_text("Saved in the EHR as ClaimResponse/")).to_be_visible()
     number = number_of(app)
     assert received(demo.ehr, number) == [(number, 1)]
 
@@ -155,7 +157,8 @@ def test_a_dose_above_the_table_is_approved_with_a_change(page: Page, demo) -> N
     for line in desk.get_by_role("radio", name="Approve as asked for").all()[1:]:
         line.check()
     send_decision(desk)
-    expect_standing(app, "Approved with a change")
+    expect_standing(app, "Decided line by line")  # the drug with a change, the pump as asked for
+    expect(app.locator(".lines .modified")).to_have_text("Approved with a change")
     number = number_of(app)
     assert received(demo.ehr, number) == [(number, 1)]
 
