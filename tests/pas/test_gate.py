@@ -17,8 +17,6 @@ from tests.support.pas_bundles import CPT, EXT, ICD10, X12, concept, encoded, it
 from tests.support.pas_mutants import CLAIM, ITEM, MUTANTS, Change, claim_of, drop, good, of, put, resource
 from tests.support.pas_service import Pas
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "igs"
-
 
 def checked(bundle: Any, version: str = "2.2", check: Any = check_submit) -> list[tuple[str, str]]:
     found = check(read_bundle(parse(encoded(bundle), max_bytes=10_000_000)), version)
@@ -220,12 +218,12 @@ def test_P093_P095_all_findings_are_told_in_one_outcome(pas: Pas) -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("package", ["2.0.1", "2.2.1"])
-def test_the_examples_of_the_guides_are_let_through(package: str, tmp_path: Path) -> None:
+def test_the_examples_of_the_guides_are_let_through(package: str, shared_dir: Path) -> None:
     import tarfile  # noqa: PLC0415
 
     version = "2.2" if package == "2.2.1" else package
     seen = 0
-    with tarfile.open(SHARED / f"hl7.fhir.us.davinci-pas-{package}.tgz") as archive:
+    with tarfile.open(shared_dir / "igs" / f"hl7.fhir.us.davinci-pas-{package}.tgz") as archive:
         for member in archive.getmembers():
             if "/example/Bundle-" not in member.name:
                 continue
