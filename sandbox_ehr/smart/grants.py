@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import re
 import secrets
@@ -12,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from werkzeug.datastructures import MultiDict
 
 from sandbox_ehr.scopes import within
@@ -136,7 +135,7 @@ def _context(grant: Grant) -> dict[str, Any]:
 
 
 def _challenge(verifier: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    return str(create_s256_code_challenge(verifier))
 
 
 def _needed(form: MultiDict[str, str], name: str) -> str:

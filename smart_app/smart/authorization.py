@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable
 from urllib.parse import urlencode
 
 import msgspec
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from smart_app.registry import EhrProfile
 from smart_app.smart.discovery import SmartConfiguration
@@ -58,7 +58,7 @@ def name_of(state: str) -> str:
 
 def challenge_of(verifier: str) -> str:
     """PKCE's S256 (SM-12): base64url of the SHA-256, without padding."""
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode()
+    return str(create_s256_code_challenge(verifier))
 
 
 def authorization_url(attempt: Attempt, ehr: EhrProfile, redirect_uri: str) -> str:
