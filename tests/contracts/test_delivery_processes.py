@@ -135,9 +135,7 @@ def test_notices_are_delivered_and_waiting_ones_counted(
         until(lambda: len(alive(process.pid)) == 2 and victim.pid not in alive(process.pid))
         now_case(database, "c2", [1])
         until(lambda: len(receiver.receiver.effects) == 2)
-        status, text = ask(port, "/metrics")
-        assert status == 200
-        assert 'cds_delivery_events_total{event="settled:done"}' in text
+        until(lambda: 'cds_delivery_events_total{event="settled:done"}' in ask(port, "/metrics")[1])
         assert ask(port, "/livez")[0] == 200
         assert ask(port, "/else")[0] == 404
         children = alive(process.pid)
