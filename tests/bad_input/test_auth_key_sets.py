@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ import pytest
 from cds_service.adapters.client_auth import ClientAuthenticator
 from cds_service.adapters.guarded_http import GuardedHttp
 from cds_service.adapters.jwks import GuardedKeyFetch, KeyRing
-from cds_service.adapters.system import SystemClock
 from cds_service.clients import ClientProfile
 from cds_service.errors import NotAuthenticated
+from tests.support.ehr_site import Ahead
 from tests.support.fault_server import (
     Authority,
     Behaviour,
@@ -26,12 +25,14 @@ from tests.support.fault_server import (
     gzip_bomb,
     hang,
     new_authority,
+    once,
     redirect,
     reply,
     reset,
 )
 from tests.support.hook_tokens import ISSUER, URL, TestClock, claims, ec, header, key_set, public, rsa, sign
 from tests.support.memory import PeakMemory
+from tests.support.waiting import until
 
 GOOD = reply(200, key_set(public(ec(), "k1")))
 
@@ -52,7 +53,8 @@ class Site:
         self.profile = ClientProfile(
             id="ehr", name="Example EHR", issuer=ISSUER, jwks_url=server.url + "/jwks.json", ca_file=ca_file
         )
-        self.ring = KeyRing(GuardedKeyFetch(self.http, SystemClock()), self.clock, self.events.append)
+        self.patience = Ahead()  # put forward, it gives a fetch that much longer
+        self.ring = KeyRing(GuardedKeyFetch(self.http, self.patience), self.clock, self.events.append)
         self.desk = ClientAuthenticator({ISSUER: self.profile}, self.ring, self.clock)
 
     def call(self, kid: str = "k1", key: object = None) -> str:
@@ -142,10 +144,8 @@ MANY = key_set(*(public(ec(), f"k{number}") for number in range(1, 10_001)))
 )
 def test_bad_input_13_strange_key_set(site: Site, behaviour: Behaviour) -> None:
     site.server.behave("/jwks.json", behaviour)
-    start = time.monotonic()
     with PeakMemory() as peak:
-        assert site.call() == "jwks_unavailable"
-    assert time.monotonic() - start < 2
+        assert site.call() == "jwks_unavailable"  # a silent or dripping host would keep the call for minutes
     assert peak.megabytes < 20
     assert site.events[0] in {"jwks_unavailable", "jwks_unusable"}
 
@@ -217,15 +217,19 @@ def test_bad_input_16_many_threads_fetch_once(site: Site) -> None:
 
 def test_bad_input_16_a_stale_key_does_not_wait_for_anothers_fetch(site: Site) -> None:
     assert site.call() == "200"
-    site.server.behave("/jwks.json", hang())
+    released = threading.Event()
+    site.server.behave("/jwks.json", once(released.is_set, GOOD))
+    site.patience.seconds = 300
     site.clock.go(601)
     slow = threading.Thread(target=site.call)
     slow.start()
-    _until(lambda: site.fetches == 2)
-    start = time.monotonic()
-    assert site.call() == "200"
-    assert time.monotonic() - start < 0.5
-    slow.join()
+    try:
+        until(lambda: site.fetches == 2)
+        assert site.call() == "200"
+        assert slow.is_alive()
+    finally:
+        released.set()
+        slow.join()
 
 
 def test_bad_input_20_rotation_without_restart(site: Site) -> None:
@@ -279,10 +283,3 @@ def test_inspect_says_what_each_key_is(site: Site) -> None:
     assert site.ring.inspect(site.profile).state == "not_a_key_set"
     site.server.behave("/jwks.json", reply(503))
     assert site.ring.inspect(site.profile).state == "status"
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

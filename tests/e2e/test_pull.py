@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,18 +16,19 @@ from tests.support.e2e_service import VERSIONS, Answer, Service
 from tests.support.fault_server import (
     Behaviour,
     FaultServer,
-    after,
     closed_port,
     drip_body,
     endless,
     hang,
     in_turn,
+    once,
     page_loop,
     reply,
     reset,
     reset_in_body,
     truncated,
 )
+from tests.support.waiting import until
 
 Start = Callable[..., Service]
 JUDGEMENTS = [
@@ -45,8 +45,8 @@ JUDGEMENTS = [
 
 
 def pulling(start: Start, server: FaultServer, **changes: Any) -> Service:
-    """A service that has registered this EHR; a call may take 2 s (of which 0.6 s are kept for the answer)."""
-    usual = {"fhir_servers": (f"{server.url}/fhir",), "allow_http": True, "deadline_seconds": 2}
+    """A service that has registered this EHR; a call may take 30 s (of which 0.6 s are kept for the answer)."""
+    usual = {"fhir_servers": (f"{server.url}/fhir",), "allow_http": True, "deadline_seconds": 30}
     return start(reader="real", **{**usual, **changes})
 
 
@@ -198,7 +198,7 @@ FAILURES: list[Any] = [
     pytest.param(reply(403), id="F5 forbidden"),
     pytest.param(reply(500), id="F8 server error"),
     pytest.param(reply(429, headers={"Retry-After": "86400"}), id="F7 throttled"),
-    pytest.param(after(5, reply(200)), id="F13 slow"),
+    pytest.param(hang(), id="F13 slow"),
     pytest.param(reply(200, b"<html>please sign in</html>", {"Content-Type": "text/html"}), id="F10 sign-in page"),
     pytest.param(reply(200, b'{"resourceType":"Bundle","entry":[', {}), id="F10 cut short"),
     pytest.param(truncated(b'{"resourceType":"Bundle","type":"searchset"}'), id="F9 fewer bytes than said"),
@@ -211,11 +211,8 @@ FAILURES: list[Any] = [
 def test_reliability_fault_13_one_type_fails_and_the_others_are_used(start: Start, fault: Behaviour) -> None:
     """The form cannot be read: what only it says is asked for, all else stays; and it is said that a part was away."""
     with ehr_of(chart(), questionnaireResponses=fault) as server:
-        service = pulling(start, server)
-        began = time.monotonic()
+        service = pulling(start, server, deadline_seconds=3)
         answered = service.post(pull(server)).check()
-        took = time.monotonic() - began
-    assert took < 2.3
     found = judged(service, answered)
     assert found["missing_facts"] == JUDGEMENTS
     assert incomplete(found) == ["QuestionnaireResponse"]
@@ -257,24 +254,22 @@ def thin(server: FaultServer | str, *drafts: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
-    ("fault", "limit"),
+    "fault",
     [
-        pytest.param(hang(), 1.3, id="F2 silent"),
-        pytest.param(drip_body(every=0.1), 1.3, id="F3 drips"),
-        pytest.param(reset(), 1.0, id="F9 tears down"),
-        pytest.param(endless(), 1.3, id="F12 never ends"),
-        pytest.param(reply(503), 1.3, id="F8 unavailable"),
+        pytest.param(hang(), id="F2 silent"),
+        pytest.param(drip_body(10_000, every=0.1), id="F3 drips"),
+        pytest.param(reset(), id="F9 tears down"),
+        pytest.param(endless(), id="F12 never ends"),
+        pytest.param(reply(503), id="F8 unavailable"),
     ],
 )
 def test_reliability_faults_of_a_whole_ehr_end_in_time_with_what_was_sent(
-    start: Start, version: str, fault: Behaviour, limit: float
+    start: Start, version: str, fault: Behaviour
 ) -> None:
+    """Left to itself the silent or dripping EHR would keep the call for longer than any test may run."""
     with FaultServer({"*": fault}) as server:
         service = pulling(start, server, deadline_seconds=1)
-        began = time.monotonic()
         answered = service.post(thin(server), version).check()
-        took = time.monotonic() - began
-    assert took < limit
     found = judged(service, answered)
     assert found["missing_facts"] == JUDGEMENTS
     assert {"QuestionnaireResponse", "Condition"} <= set(incomplete(found))
@@ -296,12 +291,10 @@ def test_reliability_fault_2_a_drug_that_nobody_could_look_up_is_technical(start
 
 def test_reliability_fault_1_refused_connections_open_the_breaker(start: Start) -> None:
     base = f"http://127.0.0.1:{closed_port()}/fhir"
-    service = start(reader="real", fhir_servers=(base,), allow_http=True, deadline_seconds=2)
+    service = start(reader="real", fhir_servers=(base,), allow_http=True, deadline_seconds=30)
     auth = {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 300, "scope": "user/*.read", "subject": "cds"}
-    began = time.monotonic()
     for _ in range(2):
         answered = service.post(thin({"fhirServer": base, "fhirAuthorization": auth})).check()
-    assert time.monotonic() - began < 1
     assert incomplete(judged(service, answered))
     assert b'cds_events_total{event="ehr_breaker_opened"} 1.0' in service.metrics.text()
     assert b'event="ehr_breaker_refused"' in service.metrics.text()
@@ -332,14 +325,14 @@ def test_reliability_fault_7_a_short_wait_is_taken(start: Start) -> None:
     held = chart()
     whole = answer(searchset(*held["questionnaireResponses"]))
     with ehr_of(held, questionnaireResponses=in_turn(reply(429, headers={"Retry-After": "0"}), whole)) as server:
-        service = pulling(start, server, deadline_seconds=4)
+        service = pulling(start, server)
         answered = service.post(pull(server)).check()
     assert judged(service, answered)["missing_facts"] == []
 
 
 def test_reliability_fault_8_one_second_try_and_no_more(start: Start) -> None:
     with ehr_of(chart(), conditions=reply(500)) as server:
-        service = pulling(start, server, deadline_seconds=3)
+        service = pulling(start, server)
         service.post(pull(server)).check()
     assert server.targets.count("/fhir/Condition?patient=pat-e2e") == 2
 
@@ -352,29 +345,31 @@ def test_reliability_fault_11_an_endless_search_is_a_part_of_the_truth(start: St
         )
     )
     with ehr_of(chart({}), conditions=pages) as server:
-        service = pulling(start, server, deadline_seconds=3)
+        service = pulling(start, server)
         answered = service.post(pull(server)).check()
     assert "Condition" in incomplete(judged(service, answered))
     assert 2 <= sum(target.startswith("/fhir/Condition") for target in server.targets) <= 10
 
 
 def test_reliability_fault_14_a_dead_ehr_does_not_slow_another_ones_calls(start: Start) -> None:
-    """Half of the threads at most wait for the dead one; a healthy one is answered as ever."""
-    with FaultServer({"*": hang()}) as dead, ehr_of(chart()) as healthy:
+    """Eight callers at most wait for the dead one; the others, and all of a healthy one, are answered meanwhile."""
+    released = threading.Event()
+    with FaultServer({"*": once(released.is_set, reply(404))}) as dead, ehr_of(chart()) as healthy:
         bases = (f"{dead.url}/fhir", f"{healthy.url}/fhir")
-        service = start(reader="real", fhir_servers=bases, allow_http=True, deadline_seconds=2)
+        service = start(reader="real", fhir_servers=bases, allow_http=True, deadline_seconds=300)
         waiting = [threading.Thread(target=service.post, args=(thin(dead),)) for _ in range(12)]
         for thread in waiting:
             thread.start()
-        time.sleep(0.1)
-        began = time.monotonic()
-        answered = service.post(pull(healthy)).check()
-        took = time.monotonic() - began
-        for thread in waiting:
-            thread.join(10)
-    assert took < 1
+        try:
+            until(lambda: sum(thread.is_alive() for thread in waiting) == 8)
+            answered = service.post(pull(healthy)).check()
+            assert sum(thread.is_alive() for thread in waiting) == 8
+        finally:
+            released.set()
+            for thread in waiting:
+                thread.join()
     assert answered.information()["pa-needed"] == "auth-needed"
-    assert b'cds_events_total{event="ehr_busy"}' in service.metrics.text()
+    assert b'cds_events_total{event="ehr_busy"} 4.0' in service.metrics.text()
 
 
 def test_reliability_82_a_server_that_is_not_registered_is_refused_and_not_visited(start: Start) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from cds_service.adapters.breaker import Breaker
@@ -35,13 +34,28 @@ def condition(ident: str) -> dict[str, object]:
     return {"resourceType": "Condition", "id": ident, "subject": {"reference": "Patient/example"}}
 
 
+class Ahead(SystemClock):
+    """The machine's steady clock, which a test may put forward."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.seconds
+
+
 class Site:
-    """A reader whose only registered server is ``server`` (``base_url`` overrides the address registered)."""
+    """A reader whose only registered server is ``server`` (``base_url`` overrides the address registered).
+
+    ``clock`` is the reader's and the breaker's; sockets go by the machine's own. ``slept`` has the pauses that the
+    reader wanted between two tries; none is taken.
+    """
 
     def __init__(self, server: FaultServer, ca_file: str | None = None, **settings: object) -> None:
         self.base_url = server.url + "/fhir"
         self.events: list[str] = []
-        self.clock = SystemClock()
+        self.clock = Ahead()
+        self.slept: list[float] = []
         self.http = GuardedHttp(insecure_dev=True)
         profile: dict[str, object] = {
             "fhir_servers": (self.base_url,),
@@ -51,16 +65,18 @@ class Site:
         profile |= {name: settings.pop(name) for name in tuple(settings) if name in ClientProfile.__struct_fields__}
         self.profile = ClientProfile(id="ehr", name="Example EHR", issuer=ISSUER, **profile)
         self.breaker = Breaker(self.clock.monotonic, **settings.pop("breaker", {}))
-        self.reader = HttpFhirReader(self.http, self.clock, self.events.append, breaker=self.breaker, **settings)
+        self.reader = HttpFhirReader(
+            self.http, self.clock, self.events.append, breaker=self.breaker, sleep=self.slept.append, **settings
+        )
 
     def grant(self, **changes: object) -> Grant:
         usual = {"base_url": self.base_url, "access_token": TOKEN, "scope": "", "profile": self.profile}
         return Grant(**{**usual, **changes})
 
-    def fetch(self, queries: Mapping[str, str], seconds: float = 4.0, **changes: object) -> Mapping[str, Fetched]:
-        return self.reader.fetch(self.grant(**changes), queries, time.monotonic() + seconds)
+    def fetch(self, queries: Mapping[str, str], seconds: float = 30.0, **changes: object) -> Mapping[str, Fetched]:
+        return self.reader.fetch(self.grant(**changes), queries, self.clock.monotonic() + seconds)
 
-    def one(self, query: str, seconds: float = 4.0) -> Fetched:
+    def one(self, query: str, seconds: float = 30.0) -> Fetched:
         return self.fetch({"it": query}, seconds)["it"]
 
     def close(self) -> None:

@@ -17,7 +17,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -32,7 +31,6 @@ class Seen:
     method: str
     target: str
     headers: Mapping[str, str]
-    at: float  # monotonic seconds
 
     @property
     def path(self) -> str:
@@ -53,6 +51,11 @@ class Wire:
         """Sleep, but not beyond the end of the server."""
         if self.stopping.wait(seconds):
             raise ConnectionAbortedError
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Until it holds, but not beyond the end of the server."""
+        while not condition():
+            self.pause(0.01)
 
 
 Behaviour = Callable[[Wire, Seen], bool]  # True: the connection is kept for the next request
@@ -75,11 +78,24 @@ def reply_json(value: object, status: int = 200, headers: Mapping[str, str] | No
     return reply(status, json.dumps(value).encode(), {"Content-Type": "application/fhir+json", **(headers or {})})
 
 
-def after(seconds: float, then: Behaviour) -> Behaviour:
-    """The same, later."""
+def once(condition: Callable[[], bool], then: Behaviour) -> Behaviour:
+    """The same, as soon as ``condition`` holds; asked often, so it must be quick."""
 
     def behave(wire: Wire, seen: Seen) -> bool:
-        wire.pause(seconds)
+        wire.wait(condition)
+        return then(wire, seen)
+
+    return behave
+
+
+def together(number: int, then: Behaviour) -> Behaviour:
+    """The same, but nobody is answered before so many requests are here at once."""
+    lock, here = threading.Lock(), [0]
+
+    def behave(wire: Wire, seen: Seen) -> bool:
+        with lock:
+            here[0] += 1
+        wire.wait(lambda: here[0] >= number)
         return then(wire, seen)
 
     return behave
@@ -285,7 +301,7 @@ class FaultServer:
         sock = plain
         try:
             if self.tls is not None:
-                plain.settimeout(5)
+                plain.settimeout(30)
                 sock = self.tls.wrap_socket(plain, server_side=True)
             wire = Wire(sock, self._stopping)
             while (seen := self._read(sock)) is not None:
@@ -316,7 +332,7 @@ class FaultServer:
         lines = data.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ", 2)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        return Seen(method, target, headers, time.monotonic())
+        return Seen(method, target, headers)
 
 
 @dataclass(frozen=True)
