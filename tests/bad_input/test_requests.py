@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,10 +48,7 @@ def within(answer: Answer, service: Service, statuses: set[int]) -> None:
 
 
 def post(service: Service, data: bytes | str) -> Answer:
-    started = time.monotonic()
-    answer = service.post(data.encode() if isinstance(data, str) else data)
-    assert time.monotonic() - started < 1.0
-    return answer
+    return service.post(data.encode() if isinstance(data, str) else data)
 
 
 def test_the_request_that_the_rows_change_is_answered(service: Service) -> None:

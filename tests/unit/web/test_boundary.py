@@ -26,11 +26,11 @@ class TestShedding:
         assert (web.lines.lines[-1].outcome, web.lines.lines[-1].reason) == ("shed", "queue_time")
 
     def test_fault_f30_short_wait_and_health_checks_are_not_shed(self) -> None:
-        web = Web()
+        web = Web(queue_seconds=60)
         queued.at = time.monotonic() - 0.5
         try:
             assert web.call(data=b"{}").status_code == 200
-            queued.at = time.monotonic() - 1.5
+            queued.at = time.monotonic() - 60.5
             assert web.call("GET", "/livez", headers={}).status_code == 200
         finally:
             del queued.at
@@ -90,10 +90,8 @@ class TestLineWriter:
         except BlockingIOError:
             os.set_blocking(writing, True)  # from here on a write waits for ever
         writer = LineWriter(writing, bound=100, pause=0.01)
-        started = time.monotonic()
-        for number in range(1_000):
+        for number in range(1_000):  # comes to its end although nobody reads before
             writer.put(self.line(number))
-        assert time.monotonic() - started < 1.0
         writer.close(0.05)
         while filled > 0:
             filled -= len(os.read(reading, 65_536))
