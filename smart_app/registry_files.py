@@ -7,38 +7,22 @@ A wrong file stops the start with every complaint at once, each naming file, lin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
-
-from cds_service.adapters import strict_yaml
-from cds_service.adapters.pinned_connection import tls_policy
+from cds_service.adapters.registered_files import Objections, holds_certificates, ident_objections, read_record
 from cds_service.clients import normal_base
 from cds_service.errors import ConfigurationError
-from cds_service.policy.source import Complaint, Node
 from smart_app.registry import EhrProfile, PayerProfile, Registry
 
 SIGNING = ("", "RS384", "ES384")
 VERSIONS = ("2.0.1", "2.1", "2.2")
-_IDENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.\-]*[a-z0-9])?(:[0-9]{1,5})?")
 _SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 3.3
-_PLACE = re.compile(r"\$\.([a-z_]+)")
-_FIELD = re.compile(r"(unknown|required) field `([^`]*)`")
-_KIND = re.compile(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`")
-_KINDS = {
-    "array": "a list, as [a, b]",
-    "bool": "true or false",
-    "int": "a whole number",
-    "object": "a mapping, as {a: b}",
-    "str": "one value",
-}
 _SECONDS = range(1, 61)
 
 Profile = TypeVar("Profile", EhrProfile, PayerProfile)
-Wrong = Iterator[tuple[str, str, str]]  # (setting, what was found, what is allowed)
 
 
 def load_registry(config_dir: Path, *, insecure_dev: bool = False, production: bool = False) -> Registry:
@@ -67,7 +51,7 @@ def load_registry(config_dir: Path, *, insecure_dev: bool = False, production: b
 
 
 def _folder(
-    folder: Path, kind: type[Profile], wrong: Callable[[Profile], Wrong], complaints: list[str]
+    folder: Path, kind: type[Profile], wrong: Callable[[Profile], Objections], complaints: list[str]
 ) -> Mapping[str, Profile]:
     found: dict[str, Profile] = {}
     for path in sorted(folder.glob("*.yaml")):
@@ -82,73 +66,20 @@ def _folder(
     return found
 
 
-def read_profile(path: Path, kind: type[Profile], wrong: Callable[[Profile], Wrong]) -> Profile:
+def read_profile(path: Path, kind: type[Profile], wrong: Callable[[Profile], Objections]) -> Profile:
     """One file.
 
     Raises:
         ConfigurationError: with every complaint about this file.
     """
-    complaints: list[Complaint] = []
-    try:
-        root = strict_yaml.read(path.read_text("utf-8"), _name(path), complaints)
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError(f"{_name(path)}:1: cannot be read; it is a UTF-8 text file") from None
-    if complaints or root is None:
-        raise ConfigurationError("\n".join(map(str, complaints)))
-    if not isinstance(root.value, dict):
-        raise ConfigurationError(str(Complaint(_name(path), 1, "", "no mapping", "one mapping of settings")))
-    lines = {name: node.line for name, node in root.value.items()}
-    profile = _beside(path, _converted(path, root, kind, lines))
-    found = [
-        str(Complaint(_name(path), lines.get(setting, 1), setting, seen, allowed))
-        for setting, seen, allowed in wrong(profile)
-    ]
-    if found:
-        raise ConfigurationError("\n".join(found))
-    return profile
+    return read_record(path, kind, "docs/smart-app.md", wrong, called=_name(path))
 
 
 def _name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def _converted(path: Path, root: Node, kind: type[Profile], lines: Mapping[str, int]) -> Profile:
-    try:
-        return msgspec.convert(_plain(root), kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(str(_structure(_name(path), str(error), lines, kind))) from None
-
-
-def _structure(file: str, text: str, lines: Mapping[str, int], kind: type[Profile]) -> Complaint:
-    """What msgspec says about a setting, in the words of these files."""
-    if field := _FIELD.search(text):
-        what, name = field.groups()
-        if what == "required":
-            return Complaint(file, 1, name, "nothing", "it must be stated")
-        return Complaint(file, lines.get(name, 1), name, "no such setting", ", ".join(kind.__struct_fields__))
-    place, kinds = _PLACE.search(text), _KIND.search(text)
-    name = place[1] if place else ""
-    seen, allowed = (_KINDS.get(each, each) for each in reversed(kinds.groups())) if kinds else (text, "")
-    return Complaint(file, lines.get(name, 1), name, seen, allowed or "see docs/smart-app.md")
-
-
-def _plain(node: Node) -> Any:
-    """A node as plain values; every scalar is still text, the profile's types decide what it means."""
-    if isinstance(node.value, dict):
-        return {name: _plain(member) for name, member in node.value.items()}
-    if isinstance(node.value, tuple):
-        return [_plain(item) for item in node.value]
-    return node.value
-
-
-def _beside(path: Path, profile: Profile) -> Profile:
-    """Relative files lie beside the file that names them."""
-    given = {name: getattr(profile, name, None) for name in ("ca_file", "client_secret_file")}
-    absolute = {name: str((path.parent / text).resolve()) for name, text in given.items() if text is not None}
-    return msgspec.structs.replace(profile, **absolute) if absolute else profile
-
-
-def _ehr_complaints(ehr: EhrProfile, lenient: bool) -> Wrong:
+def _ehr_complaints(ehr: EhrProfile, lenient: bool) -> Objections:
     yield from _shared_complaints(ehr, lenient)
     yield from _address("iss", ehr.iss, allow_http=ehr.allow_http and lenient)
     yield from _choice("scopes", ehr.scopes, ("wide", "narrow"))
@@ -171,7 +102,7 @@ def _ehr_complaints(ehr: EhrProfile, lenient: bool) -> Wrong:
         yield "client_secret_file", problem, "a file that holds the secret, mode 0600"
 
 
-def _payer_complaints(payer: PayerProfile, lenient: bool) -> Wrong:
+def _payer_complaints(payer: PayerProfile, lenient: bool) -> Objections:
     yield from _shared_complaints(payer, lenient)
     for name in ("dtr_base", "pas_base", "token_url"):
         if name == "dtr_base" or getattr(payer, name):
@@ -191,19 +122,18 @@ def _payer_complaints(payer: PayerProfile, lenient: bool) -> Wrong:
             yield "identifiers", "another form", "system|value"
 
 
-def _shared_complaints(profile: EhrProfile | PayerProfile, lenient: bool) -> Wrong:
-    if not _IDENT.fullmatch(profile.id):
-        yield "id", "other characters", "small letters, digits and hyphens, at most 63"
+def _shared_complaints(profile: EhrProfile | PayerProfile, lenient: bool) -> Objections:
+    yield from ident_objections(profile.id)
     if not profile.client_id or not profile.client_id.isprintable() or profile.client_id != profile.client_id.strip():
         yield "client_id", "nothing, or spaces around", "the id that was given to the app at registration"
     yield from _choice("signing_alg", profile.signing_alg, SIGNING)
     if profile.allow_http and not lenient:
         yield "allow_http", "true", "false; plain http works with --insecure-dev only, never in production"
-    if profile.ca_file is not None and not _holds_certificates(profile.ca_file):
+    if profile.ca_file is not None and not holds_certificates(profile.ca_file):
         yield "ca_file", "no readable certificate", "a PEM file, its path relative to this file"
 
 
-def _address(name: str, address: str, *, allow_http: bool) -> Wrong:
+def _address(name: str, address: str, *, allow_http: bool) -> Objections:
     normal = normal_base(address)
     if normal is None:
         yield name, address, "an absolute https address without user, query, fragment and dot segments"
@@ -211,29 +141,21 @@ def _address(name: str, address: str, *, allow_http: bool) -> Wrong:
         yield name, address, "https; plain http needs allow_http here, and --insecure-dev"
 
 
-def _choice(name: str, chosen: str, allowed: tuple[str, ...]) -> Wrong:
+def _choice(name: str, chosen: str, allowed: tuple[str, ...]) -> Objections:
     if chosen not in allowed:
         yield name, chosen, ", ".join(each for each in allowed if each)
 
 
-def _scopes(name: str, scopes: tuple[str, ...]) -> Wrong:
+def _scopes(name: str, scopes: tuple[str, ...]) -> Objections:
     for scope in scopes:
         if not _SCOPE.fullmatch(scope):
             yield name, "another form", "SMART scopes without spaces, as user/Practitioner.r"
 
 
-def _hosts(name: str, hosts: tuple[str, ...]) -> Wrong:
+def _hosts(name: str, hosts: tuple[str, ...]) -> Objections:
     for host in hosts:
         if not _HOST.fullmatch(host):
             yield name, host, "host or host:port in small letters"
-
-
-def _holds_certificates(ca_file: str) -> bool:
-    try:
-        tls_policy(ca_file)
-    except OSError:  # a file without certificates is an SSLError, which is one too
-        return False
-    return True
 
 
 def _secret_problem(file: str) -> str:

@@ -49,21 +49,8 @@ def load_endpoints(directory: Path, *, insecure_dev: bool = False) -> Mapping[st
 
 def read_endpoint(path: Path, *, insecure_dev: bool = False) -> PayerEndpoint:
     """One file; raises ConfigurationError with every complaint about it."""
-
-    def objections(endpoint: PayerEndpoint) -> Objections:
-        return _objections(_beside(path, endpoint), insecure_dev)
-
-    return _beside(path, read_record(path, PayerEndpoint, _README, objections))
-
-
-def _beside(path: Path, endpoint: PayerEndpoint) -> PayerEndpoint:
-    """Certificate files lie beside the endpoint's file, as ``ca_file`` does."""
-    places = {
-        name: str((path.parent / given).resolve())
-        for name in ("cert_file", "key_file")
-        if (given := getattr(endpoint, name)) is not None
-    }
-    return msgspec.structs.replace(endpoint, base_url=endpoint.base_url.rstrip("/"), **places)
+    endpoint = read_record(path, PayerEndpoint, _README, lambda each: _objections(each, insecure_dev))
+    return msgspec.structs.replace(endpoint, base_url=endpoint.base_url.rstrip("/"))
 
 
 def _objections(endpoint: PayerEndpoint, insecure_dev: bool) -> Objections:

@@ -1,4 +1,4 @@
-"""One YAML file per registered party, read strictly: what files of CDS clients and of backend clients have in common.
+"""One YAML file per registered party, read strictly: what the files of clients, payer endpoints, EHRs and payers share.
 
 Every complaint names file, line, what was found and what is allowed.
 """
@@ -49,30 +49,37 @@ Party = TypeVar("Party", bound=Registered)
 
 
 def read_record(
-    path: Path, kind: type[Record], readme: str, objections: Callable[[Record], Iterable[tuple[str, str, str]]]
+    path: Path,
+    kind: type[Record],
+    readme: str,
+    objections: Callable[[Record], Iterable[tuple[str, str, str]]],
+    *,
+    called: str = "",
 ) -> Record:
-    """One file as a struct; ``objections`` are what its types cannot say. A relative ``ca_file`` lies beside the file.
+    """One file as a struct; ``objections`` are what its types cannot say.
+
+    A setting that ends in ``_file`` names a file beside this one. Complaints say ``called`` for the file, or its name.
 
     Raises:
         ConfigurationError: with every complaint about this file.
     """
+    file = called or path.name
     complaints: list[Complaint] = []
     try:
-        root = strict_yaml.read(path.read_text("utf-8"), path.name, complaints)
+        root = strict_yaml.read(path.read_text("utf-8"), file, complaints)
     except (OSError, UnicodeDecodeError):
-        raise ConfigurationError(f"{path.name}:1: cannot be read; it is a UTF-8 text file") from None
+        raise ConfigurationError(f"{file}:1: cannot be read; it is a UTF-8 text file") from None
     if complaints or root is None:
         raise ConfigurationError("\n".join(map(str, complaints)))
     if not isinstance(root.value, dict):
-        raise ConfigurationError(str(Complaint(path.name, 1, "", "no mapping", "one mapping of settings")))
+        raise ConfigurationError(str(Complaint(file, 1, "", "no mapping", "one mapping of settings")))
     lines = {name: node.line for name, node in root.value.items()}
     try:
         record = _beside(path, msgspec.convert(_plain(root), kind, strict=False))
     except msgspec.ValidationError as error:
-        raise ConfigurationError(str(_structure_complaint(path.name, str(error), lines, kind, readme))) from None
+        raise ConfigurationError(str(_structure_complaint(file, str(error), lines, kind, readme))) from None
     found = [
-        str(Complaint(path.name, lines.get(name, 1), name, wrong, allowed))
-        for name, wrong, allowed in objections(record)
+        str(Complaint(file, lines.get(name, 1), name, wrong, allowed)) for name, wrong, allowed in objections(record)
     ]
     if found:
         raise ConfigurationError("\n".join(found))
@@ -139,7 +146,7 @@ def key_objections(party: KeyOwner, insecure_dev: bool) -> Objections:
             usable = {}
         if not any(set(key.algorithms) & set(party.algorithms) for key in usable.values()):
             yield "jwks", "no usable key", "public keys with a kid, RSA of 2048 bits or more or EC P-384"
-    if party.ca_file is not None and not _holds_certificates(party.ca_file):
+    if party.ca_file is not None and not holds_certificates(party.ca_file):
         yield "ca_file", "no readable certificate", "a PEM file, its path relative to this client file"
 
 
@@ -182,13 +189,13 @@ def _plain(node: Node) -> Any:
 
 
 def _beside(path: Path, record: Record) -> Record:
-    ca_file = getattr(record, "ca_file", None)
-    if ca_file is None:
-        return record
-    return msgspec.structs.replace(record, ca_file=str((path.parent / ca_file).resolve()))
+    named = {name: getattr(record, name) for name in record.__struct_fields__ if name.endswith("_file")}
+    absolute = {name: str((path.parent / text).resolve()) for name, text in named.items() if text is not None}
+    return msgspec.structs.replace(record, **absolute) if absolute else record
 
 
-def _holds_certificates(ca_file: str) -> bool:
+def holds_certificates(ca_file: str) -> bool:
+    """Whether it is a PEM file with certificates."""
     try:
         tls_policy(ca_file)
     except OSError:  # a file without certificates is an SSLError, which is one too
