@@ -31,10 +31,10 @@ class Server:
         self.process = process
         self.port = port
 
-    def connect(self, timeout: float = 5.0) -> socket.socket:
+    def connect(self, timeout: float = 60.0) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout)
 
-    def exchange(self, data: bytes, timeout: float = 5.0) -> bytes:
+    def exchange(self, data: bytes, timeout: float = 60.0) -> bytes:
         """Send bytes, read until the server closes or falls silent."""
         with self.connect(timeout) as connection:
             connection.sendall(data)
@@ -71,7 +71,7 @@ def request(
 
 
 @contextmanager
-def running(**settings: Any) -> Iterator[Server]:
+def running(*, linger_seconds: float | None = None, **settings: Any) -> Iterator[Server]:
     """Start one worker, wait until it answers, stop it."""
     port = free_port()
     environment = os.environ | {
@@ -79,6 +79,7 @@ def running(**settings: Any) -> Iterator[Server]:
         "CDS_WORKERS": "1",
         "CDS_DATABASE_URL": "memory:",
         "PYTHONPATH": str(ROOT),
+        **({} if linger_seconds is None else {"LINGER_SECONDS": str(linger_seconds)}),
         **{f"CDS_{name.upper()}": str(value) for name, value in settings.items()},
     }
     process = subprocess.Popen(
@@ -104,7 +105,7 @@ def running(**settings: Any) -> Iterator[Server]:
 
 
 def _wait(server: Server) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until and server.process.poll() is None:
         try:
             if server.exchange(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(
