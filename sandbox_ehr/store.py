@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sandbox_ehr.fhir_json import Resource, dumps, loads
 from sandbox_ehr.search import patient_of
+from sandbox_ehr.tables import Tables
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS resources (
@@ -32,34 +31,22 @@ def version_of(resource: Resource) -> int:
     return int(resource.get("meta", {}).get("versionId", "1"))
 
 
-class Store:
+class Store(Tables):
     """Each method is one transaction."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(_SCHEMA)
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=5)
-        try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+        super().__init__(path, _SCHEMA)
 
     def load_samples(self, resources: Iterable[Resource]) -> None:
         """Replace all sample resources; what was signed or changed here stays."""
         rows = [_row(resource, sample=True) for resource in resources]
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("DELETE FROM resources WHERE sample = 1")
             connection.executemany("INSERT OR IGNORE INTO resources VALUES (?, ?, ?, ?, ?)", rows)
 
     def save(self, resource: Resource) -> None:
         """Keep a resource that was made here."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?, ?)", _row(resource, sample=False))
 
     def create(
@@ -71,7 +58,7 @@ class Store:
         written, and they are given back.
         """
         row = _row(resource, sample=False)
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("BEGIN IMMEDIATE")
             held = connection.execute("SELECT body FROM resources WHERE type = ? AND patient IS ?", (row[0], row[2]))
             known = same([loads(body) for (body,) in held.fetchall()])
@@ -83,7 +70,7 @@ class Store:
     def update(self, resource: Resource, expected: int) -> None:
         """Keep the next version of a resource that is at version ``expected``. Raises Conflict."""
         key = (resource["resourceType"], resource["id"])
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("BEGIN IMMEDIATE")
             row = connection.execute("SELECT body FROM resources WHERE type = ? AND id = ?", key).fetchone()
             held = loads(row[0]) if row else None
@@ -95,7 +82,7 @@ class Store:
 
     def versions(self, resource_type: str, ident: str) -> list[Resource]:
         """Every version that is kept, newest first; the one in force alone where nothing was ever changed."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             rows = connection.execute(
                 "SELECT body FROM versions WHERE type = ? AND id = ? ORDER BY n DESC", (resource_type, ident)
             ).fetchall()
@@ -109,7 +96,7 @@ class Store:
 
     def read(self, resource_type: str, ident: str) -> Resource | None:
         """The resource, or None."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             row = connection.execute(
                 "SELECT body FROM resources WHERE type = ? AND id = ?", (resource_type, ident)
             ).fetchone()
@@ -117,7 +104,7 @@ class Store:
 
     def of_patient(self, patient: str, resource_type: str) -> list[Resource]:
         """All resources of one type of one patient, in order of id."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             rows = connection.execute(
                 "SELECT body FROM resources WHERE patient = ? AND type = ? ORDER BY id", (patient, resource_type)
             ).fetchall()
@@ -125,7 +112,7 @@ class Store:
 
     def shared(self, resource_type: str) -> list[Resource]:
         """All resources of one type that belong to no patient."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             rows = connection.execute(
                 "SELECT body FROM resources WHERE patient IS NULL AND type = ? ORDER BY id", (resource_type,)
             ).fetchall()
@@ -133,25 +120,25 @@ class Store:
 
     def start_over(self, patient: str) -> None:
         """Forget what was signed, changed and exchanged for one patient; then samples are to be loaded again."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("DELETE FROM resources WHERE patient = ? AND sample = 0", (patient,))
             connection.execute("DELETE FROM versions WHERE patient = ?", (patient,))
             connection.execute("DELETE FROM exchanges WHERE patient = ?", (patient,))
 
     def save_exchange(self, ident: str, patient: str, started: str, body: str) -> None:
         """Keep one hook exchange."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO exchanges VALUES (?, ?, ?, ?)", (ident, patient, started, body))
 
     def exchange(self, ident: str) -> str | None:
         """One hook exchange, or None."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             row = connection.execute("SELECT body FROM exchanges WHERE id = ?", (ident,)).fetchone()
         return row[0] if row else None
 
     def exchanges(self, patient: str) -> list[str]:
         """All hook exchanges of one patient, newest first."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             rows = connection.execute(
                 "SELECT body FROM exchanges WHERE patient = ? ORDER BY started DESC", (patient,)
             ).fetchall()

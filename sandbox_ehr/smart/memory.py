@@ -7,12 +7,11 @@ conditional UPDATE, so that two requests at the same moment cannot both succeed.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+
+from sandbox_ehr.tables import Tables
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS oauth_once (
@@ -48,34 +47,22 @@ class Once(msgspec.Struct, frozen=True):
     fresh: bool
 
 
-class OAuthMemory:
+class OAuthMemory(Tables):
     """Each method is one transaction."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(_SCHEMA)
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=5)
-        try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+        super().__init__(path, _SCHEMA)
 
     def put(self, kind: str, secret: str, body: str, *, now: float, seconds: float) -> None:
         """Keep ``body`` under a secret that may be used once, within ``seconds``."""
         row = (kind, _digest(secret), body, now + seconds)
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("INSERT INTO oauth_once VALUES (?, ?, ?, ?, 0)", row)
             connection.execute("DELETE FROM oauth_once WHERE expires < ?", (now - KEEP_AFTER,))
 
     def peek(self, kind: str, secret: str, now: float) -> Once | None:
         """What is kept, without using it up; None: never kept."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             row = connection.execute(
                 "SELECT body, used = 0 AND expires > ? FROM oauth_once WHERE kind = ? AND digest = ?",
                 (now, kind, _digest(secret)),
@@ -84,7 +71,7 @@ class OAuthMemory:
 
     def use(self, kind: str, secret: str, now: float) -> Once | None:
         """Use it up; None: never kept."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             changed = connection.execute(
                 "UPDATE oauth_once SET used = 1 WHERE kind = ? AND digest = ? AND used = 0 AND expires > ?",
                 (kind, _digest(secret), now),
@@ -97,12 +84,12 @@ class OAuthMemory:
     def keep_grant(self, grant: Grant, expires: float) -> None:
         """Keep what was given."""
         body = msgspec.json.encode(grant).decode()
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("INSERT INTO oauth_grants VALUES (?, ?, 0, ?)", (grant.id, body, expires))
 
     def grant(self, ident: str, now: float) -> Grant | None:
         """A grant that is in force, or None."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             row = connection.execute(
                 "SELECT body FROM oauth_grants WHERE id = ? AND revoked = 0 AND expires > ?", (ident, now)
             ).fetchone()
@@ -110,12 +97,12 @@ class OAuthMemory:
 
     def revoke(self, ident: str) -> None:
         """End a grant: its access and refresh tokens are worthless from now on."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("UPDATE oauth_grants SET revoked = 1 WHERE id = ?", (ident,))
 
     def first_use(self, client: str, jti: str, expires: float, now: float) -> bool:
         """Remember an assertion's id; False if it was seen before."""
-        with self._connection() as connection:
+        with self._transaction() as connection:
             connection.execute("DELETE FROM oauth_assertions WHERE expires < ?", (now,))
             added = connection.execute(
                 "INSERT OR IGNORE INTO oauth_assertions VALUES (?, ?, ?)", (client, jti, expires)
