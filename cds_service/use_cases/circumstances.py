@@ -73,6 +73,18 @@ def still_current(line: RequestedLine, order: Resource, as_of: date) -> bool:
     return not any(_past(end, as_of) for end in ends) and not (doses and all(doses))
 
 
+def covered_throughout(coverage: Resource, period: tuple[date, date]) -> bool:
+    """The Coverage holds on every day from the first to the last; an end that cannot be read may be any of them."""
+    stated = coverage.get("period")
+    if stated is None:
+        return True
+    if type(stated) is not dict:
+        return False
+    start, end = day(stated.get("start")), day(stated.get("end"), last=True)
+    begun = "start" not in stated or (start is not None and start <= period[0])
+    return begun and ("end" not in stated or (end is not None and period[1] <= end))
+
+
 def _past(end: Any, as_of: date) -> bool:
     if end is None:
         return False

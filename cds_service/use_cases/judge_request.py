@@ -29,7 +29,7 @@ from cds_service.fhir.coverage import CoverageChoice
 from cds_service.fhir.pas.request import PasRequest, RequestedLine
 from cds_service.fhir.pas.systems import APPEAL, ICD10CM
 from cds_service.use_cases.billing_fit import code_fits, quantity_fits
-from cds_service.use_cases.circumstances import answers_fit, circumstances, still_current
+from cds_service.use_cases.circumstances import answers_fit, circumstances, covered_throughout, still_current
 from cds_service.use_cases.decide import Judged, Reading, Rules, encode_determination, file_orders, judge
 from cds_service.use_cases.order_sign_memory import chart_agrees
 
@@ -175,6 +175,11 @@ class _Ground(msgspec.Struct, frozen=True):
     shared: Mapping[str, bool]  # conditions
     as_of: date
 
+    @property
+    def held(self) -> dict[str, Any]:
+        """The Coverage as it was sent."""
+        return self.request.local.resources[self.request.coverage.index]
+
 
 def _assessed(ground: _Ground, line: RequestedLine, judged: Judged | None) -> Assessed:
     order = ground.reading.orders.get(line.order)
@@ -189,7 +194,7 @@ def _assessed(ground: _Ground, line: RequestedLine, judged: Judged | None) -> As
     if order is None or judged is None:
         conditions = {"order_understood": False}
     else:
-        conditions = _conditions(ground, line, order, judged) | {
+        conditions = _conditions(ground, line, order, judged, period) | {
             "code_fits": code_fits(ground.pas.crosswalk, ground.rules.vocabulary, line, kind, order, ground.as_of),
             "quantity_fits": quantity_fits(line, kind, most, period),
         }
@@ -264,7 +269,9 @@ def _most_units(
     return units(daily[billing.drug] * days, billing.mg_per_unit)
 
 
-def _conditions(ground: _Ground, line: RequestedLine, order: Order, judged: Judged) -> dict[str, bool]:
+def _conditions(
+    ground: _Ground, line: RequestedLine, order: Order, judged: Judged, period: tuple[date, date] | None
+) -> dict[str, bool]:
     """Decisions 6, one word for each condition of an approval by machine."""
     determination, guideline = judged.determination, judged.rules.guideline
     coverage, payer = ground.coverage, ground.rules.payer
@@ -277,6 +284,7 @@ def _conditions(ground: _Ground, line: RequestedLine, order: Order, judged: Judg
         "criteria_met": determination.decision is Decision.MEETS and not determination.missing_facts,
         "program_standard": determination.program is Program.STANDARD,
         "coverage_in_force": coverage.state == "ours" and coverage.active and bool(coverage.member_id),
+        "covered_throughout": period is None or covered_throughout(ground.held, period),
         "benefit_medical": ground.benefit == "medical",
         "order_active": order.status == "active" and order.intent == "order" and not order.prohibited,
         "dose_within_table": _dose_in_order(determination, advise=payer.dose_limit_effect == "advise"),

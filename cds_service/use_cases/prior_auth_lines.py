@@ -143,6 +143,7 @@ _PLAIN = {
     "request_type_stated": "it is not settled whether this is a trial, permanent therapy or a renewal",
     "program_standard": "another rule comes first for this member's program: a person decides",
     "coverage_in_force": "no coverage of this payer in force could be told",
+    "covered_throughout": "the coverage does not hold until the last day that would be authorized: a person decides",
     "benefit_medical": "the drug is supplied under the pharmacy benefit",
     "order_active": "the order is not an active, signed one",
     "nothing_doubtful": "something in the request speaks against itself or could not be read",

@@ -79,7 +79,7 @@ class Chart:
         kind: str = "PPO",
         plan: str = "PPO-STANDARD",
         started: int = 300,
-        ends: int = -65,
+        ends: int = -430,  # a year may be authorized under it
         status: str = "active",
     ) -> str:
         """Membership; ``started`` and ``ends`` count days back."""

@@ -138,6 +138,18 @@ def changed(kind: str, **changes: Any) -> dict[str, Any]:
     return bundle
 
 
+def insured_for(**period: str) -> dict[str, Any]:
+    """A trial, of which the last day would be 1 April, under a Coverage of this period."""
+    return changed("Coverage", period={"start": "2025-01-01"} | period)
+
+
+def for_a_year(end: str) -> dict[str, Any]:
+    """Permanent therapy, of which the last day would be 1 March of next year, under a Coverage until ``end``."""
+    bundle = request(values=COMPLETE | TRIAL_DONE | {"request_type": "permanent"})
+    bundle["entry"][2]["resource"]["period"]["end"] = end
+    return bundle
+
+
 def ordered(**changes: Any) -> dict[str, Any]:
     return request(order=morphine(**changes))
 
@@ -221,6 +233,14 @@ AROUND: list[tuple[str, dict[str, Any], str, str]] = [
     ("procedure ended", procedure(occurrencePeriod={"end": ENDED}), "still_current", "has ended"),
     ("procedure before today", procedure(occurrenceDateTime=f"{ENDED}T08:00:00Z"), "still_current", "has ended"),
     ("procedure to come", procedure(occurrenceDateTime="2026-03-09"), "", ""),
+    # A plan year that ends within the trial's month: whether the next one goes on paying is not known today.
+    ("a coverage that ends too soon", insured_for(end="2026-03-31"), "covered_throughout", "the coverage does not hold"),
+    ("a coverage until the last day", insured_for(end="2026-04-01"), "", ""),
+    ("a coverage until that month", insured_for(start="2026", end="2026-04"), "", ""),
+    ("a coverage without an end", insured_for(), "", ""),
+    ("an end of coverage that is none", insured_for(end="soon"), "covered_throughout", "the coverage does not hold"),
+    ("a year under a coverage of this year", for_a_year(end="2026-12-31"), "covered_throughout", "does not hold"),
+    ("a year under a coverage as long", for_a_year(end="2027-03-01"), "", ""),
     ("cancer pain ordered for", ordered(reasonCode=[CANCER_PAIN]), "answers_fit_diagnoses", "speaks against"),
     ("cancer pain in the chart", changed("Condition", code=CANCER_PAIN), "answers_fit_diagnoses", "speaks against"),
     ("cancer pain of before", changed("Condition", code=CANCER_PAIN, clinicalStatus=RESOLVED), "", ""),
