@@ -74,7 +74,6 @@ def look() -> Iterator[Look]:
     [
         "/",
         "/patients/trial-facts-missing",
-        "/patients/mixture",
         "/patients/permanent-facts-missing?blank=1",
         "/patients/trial-ready/forms/trial-ready-1",
         "/payer",
@@ -83,6 +82,22 @@ def look() -> Iterator[Look]:
 def test_pages_of_the_sandbox(page: Page, look: Look, path: str) -> None:
     page.goto(path)
     look(page, path)
+
+
+def visit(page: Page, state: str) -> None:
+    """A patient's page as it is after ``+signed`` or ``+held``, with everything on it opened."""
+    patient, _, pressed = state.partition("+")
+    page.goto(f"/patients/{patient}")
+    if pressed:
+        page.get_by_role("button", name="Sign", exact=True).click()
+        expect(page.locator("#outcome")).to_be_visible()
+    page.evaluate(OPEN_ALL)
+
+
+@pytest.mark.parametrize("state", ["mixture", "dose-above", "trial-facts-missing+signed", "concentration-above+held"])
+def test_pages_of_the_sandbox_with_everything_open(page: Page, look: Look, state: str) -> None:
+    visit(page, state)
+    look(page, state)
 
 
 def test_pages_of_the_sandbox_after_signing(page: Page, look: Look) -> None:

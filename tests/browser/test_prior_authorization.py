@@ -73,7 +73,7 @@ def send_decision(desk: Page) -> None:
 
 def received(ehr: str, number: str) -> list[tuple[str, int]]:
     """What the payer's systems hold with this number: state of each row, and how often it was kept."""
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         page = requests.get(f"{ehr}/payer", timeout=5).text
         rows = [row for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL) if number in row]
@@ -91,7 +91,7 @@ def rows_at_the_payer(ehr: str) -> int:
 
 def more_rows(ehr: str, before: int, wanted: int) -> int:
     """Wait for so many more, and a moment longer for any that should not come."""
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while time.monotonic() < until and rows_at_the_payer(ehr) < before + wanted:
         time.sleep(0.1)
     time.sleep(0.5)
