@@ -120,7 +120,7 @@ def test_make_run_serves_all_says_where_and_stops_on_ctrl_c(
         wait_for(f"{service}/readyz", process, log)
         wait_for(f"{app}/readyz", process, log)
         wait_for(f"{sandbox}/", process, log)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while b"Ready." not in log.read_bytes() and time.monotonic() < until:
             time.sleep(0.1)
         text = log.read_text("utf-8")

@@ -224,7 +224,7 @@ class TestLoad:
     def test_fault_f26_sigterm_answers_running_calls_and_ends_soon(self, tmp_path: Path) -> None:
         # Were the connection that says nothing waited for, the end would come after five minutes.
         with (
-            running(threads=4, drain_seconds=300) as stopping,
+            running(threads=4, drain_seconds=300, receive_seconds=120) as stopping,
             ThreadPoolExecutor(4) as pool,
             stopping.connect() as idle,
         ):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
 from tests.support.web_server import free_port
 
 COMMAND = Path(sys.executable).parent / "cds-service"
@@ -30,11 +30,8 @@ def served(folder: Path, *options: str, **settings: str) -> Iterator[tuple[int, 
             [COMMAND, "serve", "--port", str(port), *options], cwd=folder, env=environment, stdout=out, stderr=out
         )
     try:
-        until = time.monotonic() + 60
-        while fetch(port, "/livez")[0] != 200:
-            assert process.poll() is None, log.read_text("utf-8")
-            assert time.monotonic() < until, log.read_text("utf-8")
-            time.sleep(0.05)
+        until(lambda: process.poll() is not None or fetch(port, "/livez")[0] == 200)
+        assert process.poll() is None, log.read_text("utf-8")
         yield port, log
     finally:
         process.terminate()
@@ -88,10 +85,7 @@ def test_fresh_start_makes_database_and_key_and_is_ready(tmp_path: Path) -> None
 
 def test_insecure_dev_says_so_loudly(tmp_path: Path) -> None:
     with served(tmp_path, "--insecure-dev", CDS_DATABASE_URL="memory:") as (_, log):
-        until = time.monotonic() + 5
-        while "INSECURE" not in log.read_text("utf-8"):
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        until(lambda: "INSECURE" in log.read_text("utf-8"))
 
 
 def test_bad_input_122_insecure_dev_is_refused_in_production(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def ask(port: int, path: str) -> tuple[int, str]:
         return 0, ""
 
 
-def until(what: Any, seconds: float = 20) -> None:
+def until(what: Any, seconds: float = 60) -> None:
     """Wait until ``what()`` holds."""
     deadline = time.monotonic() + seconds
     while not what():

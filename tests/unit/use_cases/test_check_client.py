@@ -204,7 +204,7 @@ def real(authority: Authority, tmp_path: Path) -> Iterator[tuple[FaultServer, Cl
 
 def real_look(profile: ClientProfile, http: GuardedHttp) -> Report:
     clock = SystemClock()
-    states = server_states(http, profile, time.monotonic() + 2)
+    states = server_states(http, profile, time.monotonic() + 30)
     return check_client(profile, keys=KeyRing(GuardedKeyFetch(http, clock), clock), urls=URLS, servers=states)
 
 
