@@ -20,6 +20,7 @@ from cds_service.pictures.svg import (
     Picture,
     drawing,
     element,
+    hatched,
     shortened,
     words,
 )
@@ -32,7 +33,8 @@ VERDICT_WORDS: dict[str, str] = {
     "no_limit_stated": "no limit stated",
     "cannot_be_determined": "cannot be determined",
 }
-_STEP = 62
+_STEP = 76
+_LINE = 44  # characters of a small line
 _LONGEST = 3  # a bar of more than three limits is broken off: a slip of units would make its limit invisible
 
 
@@ -71,8 +73,7 @@ def _bar(bar: DoseBar, top: int) -> list[str]:
     says = VERDICT_WORDS[bar.verdict]
     colour = {"within": GOOD, "exceeds": OVER, "no_limit_stated": QUIET}.get(bar.verdict, CAUTION)
     parts = [
-        words(shortened(bar.label, 34), 0, top + 13, font_weight="600"),
-        words(says, WIDTH, top + 13, text_anchor="end", font_size=SMALL),
+        words(shortened(bar.label, 36), 0, top + 13, font_weight="600"),
         element("rect", x=0, y=top + 20, width=WIDTH, height=14, rx=3, fill=QUIET, fill_opacity=PALE),
     ]
     full = _full(bar)
@@ -81,7 +82,8 @@ def _bar(bar: DoseBar, top: int) -> list[str]:
     if bar.limit is not None and full:
         at = bar.limit / full * WIDTH
         parts.append(element("line", x1=at, y1=top + 16, x2=at, y2=top + 38, stroke=INK, stroke_width=2))
-    parts.append(words(_caption(bar), 0, top + 49, font_size=SMALL))
+    parts.append(words(_caption(bar), 0, top + 51, font_size=SMALL))
+    parts.append(words(shortened(f"{says}: {bar.why}" if bar.why else says, _LINE), 0, top + 66, font_size=SMALL))
     return parts
 
 
@@ -94,10 +96,7 @@ def _filled(bar: DoseBar, full: Fraction, top: int, colour: str) -> list[str]:
         parts.append(
             element("rect", x=plain, y=top + 20, width=length - plain, height=14, fill=colour, fill_opacity="0.55")
         )
-        strokes = range(int(plain) + 3, int(length) - 5, 7)
-        parts += [
-            element("line", x1=at, y1=top + 33, x2=at + 5, y2=top + 21, stroke=INK, stroke_width=1) for at in strokes
-        ]
+        parts += hatched(plain, length, top + 20, 14)
     if amount > full:
         parts.append(words("»", WIDTH - 9, top + 32, font_weight="700"))
     return parts
@@ -114,8 +113,8 @@ def _full(bar: DoseBar) -> Fraction | None:
 
 def _caption(bar: DoseBar) -> str:
     ordered = bar.amount_text or "not known"
-    limit = f"limit {bar.limit_text}" if bar.limit_text else "no limit stated in the guideline"
-    return shortened(f"{ordered}; {limit}" + (f"; {bar.why}" if bar.why else ""), 66)
+    limit = f"limit {bar.limit_text}" if bar.limit_text else "the guideline states no limit"
+    return shortened(f"{ordered}; {limit}", _LINE)
 
 
 def _summary(bars: Sequence[DoseBar]) -> str:

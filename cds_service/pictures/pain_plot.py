@@ -20,6 +20,7 @@ from cds_service.pictures.svg import (
     Picture,
     drawing,
     element,
+    placed,
     words,
 )
 
@@ -117,8 +118,8 @@ def _line(points: Sequence[PainPoint], trial: date | None) -> list[str]:
         parts.append(
             element("circle", cx=x, cy=y, r=5, fill=colour if filled else "none", stroke=colour, stroke_width=2)
         )
-        parts.append(words(_score(point.score), x, y - 9, text_anchor="middle", font_size=SMALL))
-        parts.append(words(_moment(point), x, _TOP + _HEIGHT + 14, text_anchor="middle", font_size=SMALL))
+        parts.append(words(_score(point.score), x, y - 10, text_anchor="middle", font_size=SMALL))
+    parts += _moments(points, [x for x, _ in places])
     dated = [point.when for point in points if point.when]
     if trial and len(dated) == len(points) and dated and dated[0] <= trial <= dated[-1]:
         x = _scaled(trial, dated[0], dated[-1])
@@ -141,8 +142,14 @@ def _scaled(day: date, first: date, last: date) -> Fraction:
     return _LEFT + 24 + Fraction((day - first).days, max(1, (last - first).days)) * room
 
 
-def _moment(point: PainPoint) -> str:
-    return point.moment or (point.when.isoformat() if point.when else "")
+def _moments(points: Sequence[PainPoint], across: Sequence[Fraction]) -> list[str]:
+    """Under each score when it was; where there is no room for all of them, the table has the rest."""
+    said = [point.moment or (point.when.isoformat() if point.when else "") for point in points]
+    return [
+        words(text, middle, _TOP + _HEIGHT + 15, text_anchor="middle", font_size=SMALL)
+        for text, (middle, row) in zip(said, placed(list(zip(across, said, strict=True))), strict=True)
+        if text and row == 0
+    ]
 
 
 def _verdict(before: PainPoint | None, after: PainPoint | None) -> list[str]:

@@ -9,6 +9,7 @@ import msgspec
 
 from cds_service.pictures.svg import (
     CAUTION,
+    FONT,
     GOOD,
     INK,
     OVER,
@@ -19,6 +20,7 @@ from cds_service.pictures.svg import (
     Picture,
     drawing,
     element,
+    length,
     shortened,
     words,
 )
@@ -57,17 +59,20 @@ def stacked_counts(rows: Sequence[CountRow], parts: tuple[str, ...], title: str)
 
 def _legend(parts: tuple[str, ...]) -> list[str]:
     drawn: list[str] = []
-    room = WIDTH // max(1, len(parts))
-    for place, part in enumerate(parts):
-        drawn.append(element("rect", x=place * room, y=3, width=10, height=10, rx=2, fill=_COLOURS[place]))
-        drawn.append(words(part, place * room + 14, 12, font_size=SMALL))
+    at = Fraction(0)
+    for colour, part in zip(_COLOURS, parts, strict=False):
+        drawn.append(element("rect", x=at, y=3, width=10, height=10, rx=2, fill=colour))
+        drawn.append(words(part, at + 14, 12, font_size=SMALL))
+        at += 26 + length(part, SMALL)
     return drawn
 
 
 def _row(row: CountRow, most: int, top: int) -> list[str]:
+    total = _sum(row.counts)
+    room = WIDTH - length(total, FONT) - 8
     drawn = [
-        words(shortened(row.label, 44), 0, top + 12),
-        words(_sum(row.counts), WIDTH, top + 12, text_anchor="end", font_weight="600"),
+        words(shortened(row.label, int(room / length("x", FONT))), 0, top + 12),
+        words(total, WIDTH, top + 12, text_anchor="end", font_weight="600"),
         element("rect", x=0, y=top + 18, width=WIDTH, height=14, rx=3, fill=QUIET, fill_opacity=PALE),
     ]
     at = Fraction(0)

@@ -7,14 +7,16 @@ Coordinates are exact fractions, written with one decimal.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from html import escape
 
 import msgspec
 
-WIDTH = 360  # units; a phone shows nearly as many pixels, so that words stay readable there
-FONT = 12
-SMALL = 10.5
+WIDTH = 320  # units; the narrowest phone shows about as many pixels, so that words keep their size there
+FONT = 13
+SMALL = 12
+LETTER = "0.62"  # mean width of a letter, in font sizes: rather too wide than too narrow
 INK = "currentColor"
 GOOD = "#2f8a86"
 OVER = "#cf4a40"
@@ -72,6 +74,40 @@ def drawing(title: str, summary: str, height: Number, parts: list[str], width: N
 def shortened(text: str, most: int) -> str:
     """At most ``most`` characters; what was cut is in the table under the drawing."""
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def hatched(left: Number, right: Number, top: int, height: int) -> list[str]:
+    """Slanting strokes over a bar: told apart without colour."""
+    return [
+        element("line", x1=at, y1=top + height - 1, x2=at + 5, y2=top + 1, stroke=INK, stroke_width=1)
+        for at in range(int(left) + 3, int(right) - 5, 7)
+    ]
+
+
+def length(text: str, size: Number) -> Fraction:
+    """About how wide a line of text is, in units; letters are as wide as a reader's font makes them."""
+    return len(text) * Fraction(LETTER) * Fraction(str(size))
+
+
+def placed(labels: Sequence[tuple[Fraction, str]], size: Number = SMALL) -> list[tuple[Fraction, int]]:
+    """Where labels stand that want to be centred at an x: their middles, and rows (from 0) on which none overlap.
+
+    None leaves the drawing, unless it is wider than the drawing.
+    """
+    taken: list[list[tuple[Fraction, Fraction]]] = []
+    found = []
+    for at, text in labels:
+        half = length(text, size) / 2
+        middle = max(half, min(at, WIDTH - half))
+        left, right = middle - half - 3, middle + half + 3
+        row = 0
+        while row < len(taken) and any(left < other[1] and other[0] < right for other in taken[row]):
+            row += 1
+        if row == len(taken):
+            taken.append([])
+        taken[row].append((left, right))
+        found.append((middle, row))
+    return found
 
 
 def _value(value: object) -> str:

@@ -20,14 +20,18 @@ from cds_service.pictures.svg import (
     Picture,
     drawing,
     element,
+    hatched,
+    placed,
     shortened,
     words,
 )
 
 Source = Literal["chart", "attestation"]
 
-_STEP = 36
-_AXIS = 26
+_STEP = 54
+_BAR = 19  # a course's bar below its name
+_HEAD, _ROW = 13, 15  # the words over the axis
+_NAME = 40  # characters of a name
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +42,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     start: date | None = None
     end: date | None = None
     ongoing: bool = False
+    as_needed: bool = False  # taken when needed: no fixed schedule
     told_by: Source = "chart"
     evidence: str = ""  # "MedicationRequest, 2026-01-04"
 
@@ -50,18 +55,24 @@ def therapy_timeline(
 ) -> Picture:
     """A bar for each course on one time axis that ends on ``as_of``.
 
-    Filled: shown by the chart; outlined: attested. An unknown beginning or end is drawn dashed and said in words.
+    Filled: shown by the chart; outlined: attested; hatched: only as needed. An unknown beginning or end is drawn
+    dashed and said in words.
     ``marks`` are further upright lines with a word ("trial").
     """
     dated = [course for course in courses if course.start or course.end]
     first = min([course.start or course.end or as_of for course in dated] + [day for day, _ in marks], default=as_of)
     last = max([as_of, *(course.end for course in dated if course.end), *(day for day, _ in marks)])
     axis = _Axis(first - timedelta(days=7), last + timedelta(days=7))
-    parts = [*_mark(axis, as_of, "today", _AXIS), *_axis_parts(axis, marks, len(courses))]
+    heads = _heads(axis, [(as_of, "today"), *marks])
+    top = _HEAD + _ROW * max(row for *_, row in heads) + 6
+    parts = [*_axis_parts(axis, heads, top), *_legend(courses, top)]
     for position, course in enumerate(courses):
-        parts += _course(course, axis, as_of, _AXIS + position * _STEP)
+        at = top + _legend_height(courses) + position * _STEP
+        parts += _course(course, axis, as_of, at)
+        parts += [_upright(axis.at(day), at + _BAR - 3, at + _BAR + 14) for day, _ in marks]
+    height = top + _legend_height(courses) + max(1, len(courses)) * _STEP
     return Picture(
-        svg=drawing(title, summary := _summary(courses), _AXIS + max(1, len(courses)) * _STEP, parts),
+        svg=drawing(title, summary := _summary(courses), height, parts),
         title=title,
         summary=summary,
         columns=("Therapy", "Kind", "From", "To", "Length", "Told by", "Evidence"),
@@ -77,55 +88,73 @@ class _Axis(msgspec.Struct, frozen=True):
         return Fraction((day - self.first).days, max(1, (self.last - self.first).days)) * WIDTH
 
 
-def _axis_parts(axis: _Axis, marks: Sequence[tuple[date, str]], count: int) -> list[str]:
-    bottom = _AXIS + max(1, count) * _STEP
-    parts = [
-        words(axis.first.isoformat(), 0, 10, font_size=SMALL),
-        words(axis.last.isoformat(), WIDTH, 10, text_anchor="end", font_size=SMALL),
-        element("line", x1=0, y1=_AXIS - 4, x2=WIDTH, y2=_AXIS - 4, stroke=QUIET, stroke_width=1),
-    ]
-    for day, word in marks:
-        parts += _mark(axis, day, word, bottom)
+def _heads(axis: _Axis, marks: Sequence[tuple[date, str]]) -> list[tuple[date, str, Fraction, int]]:
+    """The words over the axis, each with its middle and its row: the ends of the axis first, then the marks."""
+    ends = [(axis.first, axis.first.isoformat()), (axis.last, axis.last.isoformat())]
+    labels = [*ends, *marks]
+    places = placed([(axis.at(day), text) for day, text in labels])
+    return [(day, text, middle, row) for (day, text), (middle, row) in zip(labels, places, strict=True)]
+
+
+def _axis_parts(axis: _Axis, heads: Sequence[tuple[date, str, Fraction, int]], top: int) -> list[str]:
+    parts = [element("line", x1=0, y1=top - 4, x2=WIDTH, y2=top - 4, stroke=QUIET, stroke_width=1)]
+    for place, (day, text, middle, row) in enumerate(heads):
+        parts.append(words(text, middle, _HEAD - 3 + row * _ROW, text_anchor="middle", font_size=SMALL))
+        if place > 1:  # the two ends of the axis need no line
+            parts.append(_upright(axis.at(day), top - 9, top))
     return parts
 
 
-def _mark(axis: _Axis, day: date, word: str, bottom: int) -> list[str]:
-    """An upright line down to ``bottom`` with its word; today is a tick only, it would run through the lengths."""
-    at = axis.at(day)
-    anchor = "end" if at > WIDTH // 2 else "start"
-    line = element(
-        "line", x1=at, y1=_AXIS - 8, x2=at, y2=bottom, stroke=CAUTION, stroke_width=1.5, stroke_dasharray="3 3"
-    )
-    return [line, words(word, at, 21, text_anchor=anchor, font_size=SMALL)]
+def _upright(x: Fraction, top: int, bottom: int) -> str:
+    """A mark's line: at the axis and across the bars, never through words."""
+    return element("line", x1=x, y1=top, x2=x, y2=bottom, stroke=CAUTION, stroke_width=2)
+
+
+def _legend(courses: Sequence[Course], top: int) -> list[str]:
+    if not any(course.as_needed for course in courses):
+        return []
+    return [
+        element("rect", x=0, y=top + 4, width=24, height=11, rx=2, fill=GOOD, fill_opacity=PALE, stroke=GOOD),
+        *hatched(0, 24, top + 4, 11),
+        words("hatched: only as needed", 30, top + 14, font_size=SMALL),
+    ]
+
+
+def _legend_height(courses: Sequence[Course]) -> int:
+    return 20 if any(course.as_needed for course in courses) else 0
 
 
 def _course(course: Course, axis: _Axis, as_of: date, top: int) -> list[str]:
+    """A name, its bar, and below how long: each on a line of its own, so that long names meet nothing."""
     parts = [
-        words(shortened(course.label, 38), 0, top + 11),
-        words(_length(course, as_of), WIDTH, top + 11, text_anchor="end", font_size=SMALL),
+        words(shortened(course.label, _NAME), 0, top + 13),
+        words(_length(course, as_of), 0, top + 43, font_size=SMALL),
     ]
     if not course.start and not course.end:
         return parts
     left = axis.at(course.start) if course.start else Fraction(0)
-    right = axis.at(course.end or as_of)
+    right = max(axis.at(course.end or as_of), left + 3)
     colour = GOOD if course.told_by == "chart" else QUIET
+    pale = course.as_needed or course.told_by != "chart"
     parts.append(
         element(
             "rect",
             x=left,
-            y=top + 16,
-            width=max(right - left, Fraction(3)),
+            y=top + _BAR,
+            width=right - left,
             height=11,
             rx=2,
             fill=colour,
-            fill_opacity=None if course.told_by == "chart" else PALE,
+            fill_opacity=PALE if pale else None,
             stroke=colour,
             stroke_width=1.5,
             stroke_dasharray=None if course.start and (course.end or course.ongoing) else "4 2",
         )
     )
+    if course.as_needed:
+        parts += hatched(left, right - (6 if course.ongoing else 0), top + _BAR, 11)
     if course.ongoing:
-        parts.append(element("path", d=_arrow(right, top + 21), fill=INK))
+        parts.append(element("path", d=_arrow(right, top + _BAR + 5), fill=INK))
     return parts
 
 

@@ -86,6 +86,7 @@ def _course(therapy: Therapy) -> Course:
         start=therapy.start,
         end=therapy.stop,
         ongoing=therapy.stop is None and therapy.status in RUNNING,
+        as_needed=therapy.as_needed,
         evidence=therapy.source,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 from cds_service.domain.record import Therapy
 from cds_service.domain.vocabulary import RouteGroup, Vocabulary
@@ -68,7 +67,7 @@ def _course(therapy: Therapy) -> Course:
         end=therapy.stop,
         ongoing=ongoing,
         evidence=therapy.source,
-        **_marks(therapy),
+        as_needed=therapy.as_needed,
     )
 
 
@@ -76,8 +75,3 @@ def _kind(therapy: Therapy) -> str:
     if therapy.as_needed:
         return "as needed"
     return "fixed schedule" if therapy.scheduled or TRANSDERMAL in therapy.routes else "schedule not stated"
-
-
-def _marks(therapy: Therapy) -> dict[str, Any]:
-    """Drawn otherwise where the drawing knows how: a medication as needed is no fixed schedule."""
-    return {"as_needed": therapy.as_needed} if "as_needed" in Course.__struct_fields__ else {}

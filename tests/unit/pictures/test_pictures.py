@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
+from itertools import combinations
 
+import msgspec
 import pytest
 
 from cds_service.pictures.dose_bars import DoseBar, dose_bars
@@ -87,6 +89,45 @@ def test_therapies_that_end_run_and_are_undated_are_told_apart() -> None:
     ]
     assert len(elements(picture, "rect")) == 3  # what has no date has no bar
     assert len([each for each in elements(picture, "rect") if each.get("stroke-dasharray")]) == 1
+
+
+def test_what_is_taken_only_as_needed_is_hatched_and_says_so() -> None:
+    regular = Course(label="Morphine ER", kind="ordered", start=date(2025, 12, 1), ongoing=True)
+    needed = msgspec.structs.replace(regular, label="Oxycodone", as_needed=True)
+    slanting = [
+        len([line for line in elements(therapy_timeline([course], AS_OF), "line") if line.get("x1") != line.get("x2")])
+        for course in (regular, needed)
+    ]
+    assert slanting[0] == 1, "the axis alone"
+    assert slanting[1] > 10
+    assert "only as needed" in therapy_timeline([needed], AS_OF).svg
+
+
+def test_no_label_meets_another_nor_leaves_the_drawing() -> None:
+    long = Course(label="Morphine sulfate, extended release, " * 3, kind="ordered", start=date(2025, 9, 1))
+    marks = [(AS_OF - timedelta(days=days), "trial") for days in (0, 5, 9, 150)]
+    dated = [PainPoint(when=AS_OF - timedelta(days=days), score=Fraction(5)) for days in range(9)]
+    named = DoseBar(label="Hydromorphone, concentration", verdict="cannot_be_determined", why="the strength is missing")
+    for picture in (
+        therapy_timeline([long, long], AS_OF, marks),
+        dose_bars([named, bar("exceeds", "1500", "15")]),
+        pain_plot(dated),
+        stacked_counts(
+            [CountRow("Other than drugs, expedited, all", (90, 90, 900))], ("approved", "changed", "not certified"), "D"
+        ),
+    ):
+        spans = [span(each) for each in elements(picture, "text")]
+        assert all(left >= -1 and right <= WIDTH + 1 for left, right, _ in spans)
+        for (left, right, y), other in combinations(spans, 2):
+            assert abs(y - other[2]) > 8 or right <= other[0] or other[1] <= left, picture.title
+
+
+def span(text: ET.Element) -> tuple[float, float, float]:
+    """From where to where a line of text reaches, and its height, with letters of a usual width."""
+    wide = len(text.text or "") * 0.6 * float(text.get("font-size", "0"))
+    at = float(text.get("x", "0"))
+    left = {"middle": at - wide / 2, "end": at - wide}.get(text.get("text-anchor", ""), at)
+    return left, left + wide, float(text.get("y", "0"))
 
 
 @pytest.mark.parametrize(
