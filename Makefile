@@ -35,18 +35,18 @@ check: $(VENV)/.installed-dev ## Check format, lint, types, import rules, genera
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python scripts/generate_profiles.py --check
-	@$(BIN)/python scripts/generate_schemas.py --check
+	@$(BIN)/python -m scripts.generate_profiles --check
+	@$(BIN)/python -m scripts.generate_schemas --check
 	@$(BIN)/cds-service check-policy
 
 bench: $(VENV)/.installed-dev ## Measure speed against the floor; prints a table
-	@exec $(BIN)/python scripts/bench.py
+	@exec $(BIN)/python -m scripts.bench
 
 bench-pas: $(VENV)/.installed-dev ## Measure prior authorization on PostgreSQL: answers and deliveries per second
-	@exec $(BIN)/python scripts/bench_prior_auth.py
+	@exec $(BIN)/python -m scripts.bench_prior_auth
 
 kill-test: $(VENV)/.installed-dev ## Kill service and workers while requests come in (KILLS=500 DATABASE=sqlite SEED=1)
-	@exec $(BIN)/python scripts/kill_test.py --kills $(KILLS) --database $(DATABASE) --seed $(SEED)
+	@exec $(BIN)/python -m scripts.kill_test --kills $(KILLS) --database $(DATABASE) --seed $(SEED)
 
 lock: $(VENV)/.installed-dev ## Write the locks anew from pyproject.toml (UPGRADE=--upgrade takes newer versions)
 	@$(COMPILE) $(UPGRADE) --group build -o requirements.lock

@@ -18,7 +18,17 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from scripts.bench import BIN, ISSUER, PATIENT, PAYLOAD, Server, Variant, WrongAnswer, free_port, write_configuration
+from scripts.bench_server import (
+    BIN,
+    ISSUER,
+    PATIENT,
+    PAYLOAD,
+    Server,
+    Variant,
+    WrongAnswer,
+    free_port,
+    write_configuration,
+)
 
 BAR_MS = 50.0
 SYSTEM = "bench-app"

@@ -27,18 +27,17 @@ from pathlib import Path
 import psutil
 import sqlalchemy as sa
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from cds_service.adapters.sql.database import Database
+from cds_service.adapters.sql.migrate import migrate
+from cds_service.adapters.sql.outbox import enqueue
+from cds_service.adapters.sql.prior_auth_tables import PA_VERSION
+from cds_service.prior_auth_ports import OutboxEntry
+from scripts.kill_clients import Clients
+from scripts.kill_test import Rig, until
+from tests.support import deliveries, pas_bundles
+from tests.support.postgres import PostgresServer, programs
 
-from cds_service.adapters.sql.database import Database  # noqa: E402 - the project is found by the line above
-from cds_service.adapters.sql.migrate import migrate  # noqa: E402
-from cds_service.adapters.sql.outbox import enqueue  # noqa: E402
-from cds_service.adapters.sql.prior_auth_tables import PA_VERSION  # noqa: E402
-from cds_service.prior_auth_ports import OutboxEntry  # noqa: E402
-from scripts.kill_clients import Clients  # noqa: E402
-from scripts.kill_test import Rig, until  # noqa: E402
-from tests.support import deliveries, pas_bundles  # noqa: E402
-from tests.support.postgres import PostgresServer, programs  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 CONNECTIONS = 8
 CASES = 50

@@ -1,8 +1,8 @@
 """Writes fhir_profiles/: what this product publishes in FHIR, from the configuration and the codecs themselves.
 
-python scripts/generate_profiles.py            writes the files
-python scripts/generate_profiles.py --check    says which files differ and fails; `make check` runs it
-python scripts/generate_profiles.py --igs DIR  also writes ig.lock from the IG packages in DIR
+python -m scripts.generate_profiles            writes the files
+python -m scripts.generate_profiles --check    says which files differ and fails; `make check` runs it
+python -m scripts.generate_profiles --igs DIR  also writes ig.lock from the IG packages in DIR
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from cds_service.adapters.policy_files import Configuration, load_configuration
+from cds_service.cds_hooks.cards import OVERRIDE_REASONS
+from cds_service.cds_hooks.prefetch import WANTED, templates
+from cds_service.domain.record import Code
+from cds_service.fhir.answer_sets import choice_sets
+from cds_service.fhir.dtr.capability import capability_statement
+from cds_service.fhir.form_urls import VERSIONS
+from cds_service.fhir.pas.capability import GUIDES
+from cds_service.fhir.pas.capability import capability_statement as pas_capability
+from cds_service.fhir.systems import LOINC, OUR_BASE
+from cds_service.policy.model import Fact
+from cds_service.use_cases.decide import Addresses, prepare
+from cds_service.use_cases.documentation.forms import prepare_forms
+from scripts.profile_examples import examples
+from scripts.profile_extensions import extensions
+from scripts.profile_flags import FLAGS
 
-from cds_service.adapters.policy_files import Configuration, load_configuration  # noqa: E402 - run from a bare clone
-from cds_service.cds_hooks.cards import OVERRIDE_REASONS  # noqa: E402
-from cds_service.cds_hooks.prefetch import WANTED, templates  # noqa: E402
-from cds_service.domain.record import Code  # noqa: E402
-from cds_service.fhir.answer_sets import choice_sets  # noqa: E402
-from cds_service.fhir.dtr.capability import capability_statement  # noqa: E402
-from cds_service.fhir.form_urls import VERSIONS  # noqa: E402
-from cds_service.fhir.pas.capability import GUIDES  # noqa: E402
-from cds_service.fhir.pas.capability import capability_statement as pas_capability  # noqa: E402
-from cds_service.fhir.systems import LOINC, OUR_BASE  # noqa: E402
-from cds_service.policy.model import Fact  # noqa: E402
-from cds_service.use_cases.decide import Addresses, prepare  # noqa: E402
-from cds_service.use_cases.documentation.forms import prepare_forms  # noqa: E402
-from scripts.profile_examples import examples  # noqa: E402
-from scripts.profile_extensions import extensions  # noqa: E402
-from scripts.profile_flags import FLAGS  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 TARGET = ROOT / "fhir_profiles"
 DATE = "2026-03-02"
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     stale = _stale(files)
     if options.check:
         for name, why in stale:
-            print(f"fhir_profiles/{name}: {why}; run scripts/generate_profiles.py")
+            print(f"fhir_profiles/{name}: {why}; run python -m scripts.generate_profiles")
         return 1 if stale else 0
     for name, text in files.items():
         (TARGET / name).parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ def main() -> int:
     found = {path.name: path.read_text("utf-8") for path in TARGET.glob("*.json")}
     stale = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     for name in stale:
-        print(f"config/schemas/{name} is not current: run scripts/generate_schemas.py", file=sys.stderr)
+        print(f"config/schemas/{name} is not current: run python -m scripts.generate_schemas", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -27,14 +27,13 @@ from typing import Any
 import psutil
 from joserfc.jwk import ECKey
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from cds_service.adapters.sql.database import Database
+from cds_service.adapters.sql.migrate import migrate
+from scripts.kill_clients import CLIENT, Clients, judge
+from tests.support import dying
+from tests.support.postgres import PostgresServer, programs
 
-from cds_service.adapters.sql.database import Database  # noqa: E402 - the project is found by the line above
-from cds_service.adapters.sql.migrate import migrate  # noqa: E402
-from scripts.kill_clients import CLIENT, Clients, judge  # noqa: E402
-from tests.support import dying  # noqa: E402
-from tests.support.postgres import PostgresServer, programs  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 CLINIC = "http://hl7.org/fhir/sid/us-npi|1000000004"
 LEASE_SECONDS = 4

@@ -1,6 +1,6 @@
 """Takes docs/images/cards.png from a running demo: `make run` in one terminal, this script in another.
 
-Usage: python scripts/take_screenshots.py [ADDRESS OF THE SANDBOX]   (default http://127.0.0.1:8080)
+Usage: python -m scripts.take_screenshots [ADDRESS OF THE SANDBOX]   (default http://127.0.0.1:8080)
 The dose warning of the pictured patient must not have been overridden before in that database.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
@@ -17,9 +17,6 @@ from cds_service.domain.vocabulary import RouteGroup, Vocabulary
 from cds_service.policy.case import Case
 from cds_service.policy.codes import CodeIndex
 from cds_service.policy.therapy import Course, CourseRule, is_running, join
-
-if TYPE_CHECKING:
-    from cds_service.policy.facts import FactPlan
 
 ORDERS = "orders"
 KINDS = ("conditions", "procedures", "devices", "medications", "encounters", "service_orders", ORDERS)
@@ -78,6 +75,14 @@ class FactState(msgspec.Struct, frozen=True):
     contradicted: tuple[str, ...] = ()
 
 
+class Fact(Protocol):
+    """A fact prepared at load (``policy.facts``)."""
+
+    def state(self, view: View) -> FactState:
+        """What is known of it in one case."""
+        ...
+
+
 class View:
     """The case as the tests see it. Not shared between determinations."""
 
@@ -87,7 +92,7 @@ class View:
     )  # fmt: skip
 
     def __init__(
-        self, case: Case, as_of: date, vocabulary: Vocabulary, codes: CodeIndex, facts: Mapping[str, FactPlan]
+        self, case: Case, as_of: date, vocabulary: Vocabulary, codes: CodeIndex, facts: Mapping[str, Fact]
     ) -> None:
         """``facts`` and ``codes`` were prepared at load."""
         self.case = case

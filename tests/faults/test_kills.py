@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 )
 def test_D01_fault_F17_fault_F24_nothing_is_lost_or_doubled_by_kills(database: str, seed: str) -> None:
     done = subprocess.run(
-        [sys.executable, "scripts/kill_test.py", "--kills", "15", "--database", database, "--seed", seed, "--quiet"],
+        [sys.executable, "-m", "scripts.kill_test", "--kills", "15", "--database", database, "--seed", seed, "--quiet"],
         cwd=ROOT,
         capture_output=True,
         text=True,
