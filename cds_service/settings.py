@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
 from cds_service.clients import normal_base
-from cds_service.errors import ConfigurationError
+from cds_service.errors import ConfigurationError, refuse_all
 
 PREFIX = "CDS_"
 MEMORY = "memory:"
@@ -109,17 +110,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def from_env(environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings of the CDS_* variables; raises ConfigurationError naming variable, what was found and what is allowed.
+    """Settings of the CDS_* variables.
 
     An unknown CDS_ name is refused: a misspelt setting that silently does nothing is found too late.
+
+    Raises:
+        ConfigurationError: everything that is wrong, a line each, naming variable, what was found and what is allowed.
     """
     source = os.environ if environ is None else environ
-    named = {name: value for name, value in source.items() if name.startswith(PREFIX)}
-    if unknown := sorted(set(named) - set(VARIABLES)):
-        raise ConfigurationError(
-            f"{unknown[0]} is not a setting; the settings are {', '.join(sorted(VARIABLES))}", expression=unknown[0]
-        )
-    values = {VARIABLES[name][0]: VARIABLES[name][1](name, text) for name, text in named.items() if text != ""}
+    values: dict[str, object] = {}
+    wrong: dict[str, str] = {}
+    for name, text in sorted(source.items()):
+        if name.startswith(PREFIX) and name not in VARIABLES:
+            wrong[name] = _unknown(name)
+        elif name in VARIABLES and text != "":
+            field, read = VARIABLES[name]
+            try:
+                values[field] = read(name, text)
+            except ConfigurationError as error:
+                wrong[name] = error.diagnostics
     port = values.get("port", Settings().port)
     values.setdefault("public_url", f"http://127.0.0.1:{port}")
     values.setdefault("workers", os.cpu_count() or 1)
@@ -127,7 +136,16 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
         values.setdefault("clients_dir", Path(str(config_dir)) / "clients")
         values.setdefault("backend_clients_dir", Path(str(config_dir)) / "backend_clients")
         values.setdefault("payer_endpoints_dir", Path(str(config_dir)) / "payer_endpoints")
-    return checked(Settings(**values))  # type: ignore[arg-type]  # each reader gives its field's type
+    settings = Settings(**values)  # type: ignore[arg-type]  # each reader gives its field's type
+    # Of a variable that could not be read it is not known whether it contradicts another.
+    contradictions = (each for each in _contradictions(settings) if wrong.keys().isdisjoint(each[0]))
+    refuse_all([*wrong.items(), *((names[0], text) for names, text in contradictions)])
+    return settings
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, VARIABLES, 1)
+    return f"{name} is not a setting; " + (f"did you mean {near[0]}?" if near else "see docs/configuration.md")
 
 
 def for_tests(**changes: object) -> Settings:
@@ -137,55 +155,41 @@ def for_tests(**changes: object) -> Settings:
 
 def checked(settings: Settings) -> Settings:
     """The same settings; raises ConfigurationError where they contradict each other or the production profile."""
-    public = urlsplit(settings.public_url)
-    if public.scheme not in {"http", "https"} or not public.hostname or public.query or public.fragment:
-        raise ConfigurationError(
-            "CDS_PUBLIC_URL must be an absolute http(s) URL without query", expression="CDS_PUBLIC_URL"
-        )
-    _check_app(settings)
-    if settings.in_production:
-        _check_production(settings, public.scheme)
-    if settings.insecure_dev and not _is_loopback(settings.host):
-        raise ConfigurationError(
-            "--insecure-dev binds to loopback only: CDS_HOST must be 127.0.0.1, ::1 or localhost", expression="CDS_HOST"
-        )
-    _check_oidc(settings)
-    if not settings.client_auth and not settings.insecure_dev:
-        raise ConfigurationError("CDS_CLIENT_AUTH=off works with --insecure-dev only", expression="CDS_CLIENT_AUTH")
+    refuse_all((names[0], text) for names, text in _contradictions(settings))
     return settings
 
 
-def _check_app(settings: Settings) -> None:
-    """A card's link leads where the operator says, or nowhere (AP-03)."""
-    if not settings.smart_app_url:
-        return
-    normal = normal_base(settings.smart_app_url)
-    if normal is None or (settings.in_production and normal[0] != "https"):
-        raise ConfigurationError(
-            "CDS_SMART_APP_URL must be an absolute http(s) URL without query, https in production",
-            expression="CDS_SMART_APP_URL",
-        )
+Contradiction = tuple[tuple[str, ...], str]  # the variables concerned, the one to change first, and what is wrong
 
 
-def _check_oidc(settings: Settings) -> None:
-    issuer = urlsplit(settings.oidc_issuer)
-    if not settings.oidc_issuer:
-        return
-    if issuer.scheme != "https" and not (settings.insecure_dev and issuer.scheme == "http"):
-        raise ConfigurationError("CDS_OIDC_ISSUER must be an https URL", expression="CDS_OIDC_ISSUER")
-    if not settings.oidc_client_id:
-        raise ConfigurationError("CDS_OIDC_CLIENT_ID is needed with CDS_OIDC_ISSUER", expression="CDS_OIDC_CLIENT_ID")
+def _contradictions(settings: Settings) -> Iterator[Contradiction]:
+    yield from _unusable_addresses(settings)
+    if settings.in_production and settings.insecure_dev:
+        yield ("CDS_INSECURE_DEV", "CDS_PROFILE"), "--insecure-dev is refused when CDS_PROFILE=production"
+    if settings.in_production and settings.in_memory:
+        yield ("CDS_DATABASE_URL", "CDS_PROFILE"), "CDS_DATABASE_URL=memory: keeps nothing; refused in production"
+    if settings.insecure_dev and not _is_loopback(settings.host):
+        text = "--insecure-dev binds to loopback only: CDS_HOST must be 127.0.0.1, ::1 or localhost"
+        yield ("CDS_HOST", "CDS_INSECURE_DEV"), text
+    if settings.oidc_issuer and not settings.oidc_client_id:
+        yield ("CDS_OIDC_CLIENT_ID",), "CDS_OIDC_CLIENT_ID is needed with CDS_OIDC_ISSUER"
+    if not settings.client_auth and not settings.insecure_dev:
+        yield ("CDS_CLIENT_AUTH", "CDS_INSECURE_DEV"), "CDS_CLIENT_AUTH=off works with --insecure-dev only"
 
 
-def _check_production(settings: Settings, scheme: str) -> None:
-    complaints = [
-        (settings.insecure_dev, "CDS_INSECURE_DEV", "--insecure-dev is refused when CDS_PROFILE=production"),
-        (scheme != "https", "CDS_PUBLIC_URL", "CDS_PUBLIC_URL must be https when CDS_PROFILE=production"),
-        (settings.in_memory, "CDS_DATABASE_URL", "CDS_DATABASE_URL=memory: keeps nothing; refused in production"),
-    ]
-    for broken, name, text in complaints:
-        if broken:
-            raise ConfigurationError(text, expression=name)
+def _unusable_addresses(settings: Settings) -> Iterator[Contradiction]:
+    public, issuer = urlsplit(settings.public_url), urlsplit(settings.oidc_issuer)
+    if public.scheme not in {"http", "https"} or not public.hostname or public.query or public.fragment:
+        yield ("CDS_PUBLIC_URL",), "CDS_PUBLIC_URL must be an absolute http(s) URL without query"
+    elif settings.in_production and public.scheme != "https":
+        yield ("CDS_PUBLIC_URL", "CDS_PROFILE"), "CDS_PUBLIC_URL must be https when CDS_PROFILE=production"
+    if settings.smart_app_url:  # a card's link leads where the operator says, or nowhere (AP-03)
+        normal = normal_base(settings.smart_app_url)
+        if normal is None or (settings.in_production and normal[0] != "https"):
+            text = "CDS_SMART_APP_URL must be an absolute http(s) URL without query, https in production"
+            yield ("CDS_SMART_APP_URL", "CDS_PROFILE"), text
+    if settings.oidc_issuer and issuer.scheme not in ({"https", "http"} if settings.insecure_dev else {"https"}):
+        yield ("CDS_OIDC_ISSUER", "CDS_INSECURE_DEV"), "CDS_OIDC_ISSUER must be an https URL"
 
 
 def _is_loopback(host: str) -> bool:

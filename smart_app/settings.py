@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from cds_service.errors import ConfigurationError
+from cds_service.errors import ConfigurationError, refuse_all
 
 PREFIX = "SMART_APP_"
 PROFILES = ("development", "production")
@@ -77,52 +78,52 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
     An unknown SMART_APP_ name is refused: a misspelt setting that silently does nothing is found too late.
 
     Raises:
-        ConfigurationError: naming variable, what was found and what is allowed.
+        ConfigurationError: everything that is wrong, a line each, naming variable, what was found and what is allowed.
     """
     source = os.environ if environ is None else environ
-    named = {name: value for name, value in source.items() if name.startswith(PREFIX)}
-    if unknown := sorted(set(named) - set(VARIABLES)):
-        raise ConfigurationError(
-            f"{unknown[0]} is not a setting; the settings are {', '.join(sorted(VARIABLES))}", expression=unknown[0]
-        )
-    values = {VARIABLES[name][0]: VARIABLES[name][1](name, text) for name, text in named.items() if text != ""}
+    values: dict[str, object] = {}
+    wrong: dict[str, str] = {}
+    for name, text in sorted(source.items()):
+        if name.startswith(PREFIX) and name not in VARIABLES:
+            wrong[name] = _unknown(name)
+        elif name in VARIABLES and text != "":
+            field, read = VARIABLES[name]
+            try:
+                values[field] = read(name, text)
+            except ConfigurationError as error:
+                wrong[name] = error.diagnostics
     values.setdefault("public_url", f"http://127.0.0.1:{values.get('port', Settings().port)}")
-    return checked(Settings(**values))  # type: ignore[arg-type]  # each reader gives its field's type
+    settings = Settings(**values)  # type: ignore[arg-type]  # each reader gives its field's type
+    # Of a variable that could not be read it is not known whether it contradicts another.
+    contradictions = (each for each in _contradictions(settings) if wrong.keys().isdisjoint(each[0]))
+    refuse_all([*wrong.items(), *((names[0], text) for names, text in contradictions)])
+    return settings
 
 
-def checked(settings: Settings) -> Settings:
-    """The same settings; raises ConfigurationError where they contradict each other or the production profile."""
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, VARIABLES, 1)
+    return f"{name} is not a setting; " + (f"did you mean {near[0]}?" if near else "see docs/smart-app.md")
+
+
+Contradiction = tuple[tuple[str, ...], str]  # the variables concerned, the one to change first, and what is wrong
+
+
+def _contradictions(settings: Settings) -> Iterator[Contradiction]:
     public = urlsplit(settings.public_url)
     if public.scheme not in {"http", "https"} or not public.hostname or public.path or public.query or public.fragment:
-        raise ConfigurationError(
-            "SMART_APP_PUBLIC_URL must be scheme, host and port, without path", expression="SMART_APP_PUBLIC_URL"
-        )
-    complaints = [
-        (
-            settings.in_production and settings.insecure_dev,
-            "SMART_APP_INSECURE_DEV",
-            "--insecure-dev is refused when SMART_APP_PROFILE=production",
-        ),
-        (
-            settings.in_production and not settings.over_tls,
-            "SMART_APP_PUBLIC_URL",
-            "SMART_APP_PUBLIC_URL must be https when SMART_APP_PROFILE=production",
-        ),
-        (
-            settings.in_production and settings.log_level == "debug",
-            "SMART_APP_LOG_LEVEL",
-            "SMART_APP_LOG_LEVEL=debug is refused when SMART_APP_PROFILE=production",
-        ),
-        (
-            settings.insecure_dev and not _is_loopback(settings.host),
-            "SMART_APP_HOST",
-            "--insecure-dev binds to loopback only: SMART_APP_HOST must be 127.0.0.1, ::1 or localhost",
-        ),
-    ]
-    for broken, name, text in complaints:
-        if broken:
-            raise ConfigurationError(text, expression=name)
-    return settings
+        yield ("SMART_APP_PUBLIC_URL",), "SMART_APP_PUBLIC_URL must be scheme, host and port, without path"
+    elif settings.in_production and not settings.over_tls:
+        text = "SMART_APP_PUBLIC_URL must be https when SMART_APP_PROFILE=production"
+        yield ("SMART_APP_PUBLIC_URL", "SMART_APP_PROFILE"), text
+    if settings.in_production and settings.insecure_dev:
+        text = "--insecure-dev is refused when SMART_APP_PROFILE=production"
+        yield ("SMART_APP_INSECURE_DEV", "SMART_APP_PROFILE"), text
+    if settings.in_production and settings.log_level == "debug":
+        text = "SMART_APP_LOG_LEVEL=debug is refused when SMART_APP_PROFILE=production"
+        yield ("SMART_APP_LOG_LEVEL", "SMART_APP_PROFILE"), text
+    if settings.insecure_dev and not _is_loopback(settings.host):
+        text = "--insecure-dev binds to loopback only: SMART_APP_HOST must be 127.0.0.1, ::1 or localhost"
+        yield ("SMART_APP_HOST", "SMART_APP_INSECURE_DEV"), text
 
 
 def refuse_plain_http(settings: Settings) -> None:
@@ -134,7 +135,8 @@ def refuse_plain_http(settings: Settings) -> None:
     local = settings.insecure_dev and _is_loopback(urlsplit(settings.public_url).hostname or "")
     if not settings.over_tls and not local:
         raise ConfigurationError(
-            "SMART_APP_PUBLIC_URL must be https; plain http works with --insecure-dev on 127.0.0.1 or localhost only",
+            "SMART_APP_PUBLIC_URL must be https; plain http works on 127.0.0.1 or localhost only, "
+            "with SMART_APP_INSECURE_DEV=on or serve --insecure-dev",
             expression="SMART_APP_PUBLIC_URL",
         )
 

@@ -56,6 +56,26 @@ def test_refusal_names_the_variable_and_what_is_allowed(name: str, text: str, al
     assert refused.value.expression == name
 
 
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    wrong = {
+        "CDS_PORT": "eighty",
+        "CDS_NONSENSE": "1",
+        "CDS_PUBLIC_URL": "ftp://x",
+        "CDS_OIDC_ISSUER": "http://idp.example.org",
+    }
+    with pytest.raises(ConfigurationError) as refused:
+        from_env(wrong)
+    lines = refused.value.diagnostics.splitlines()
+    assert len(lines) == 5  # with the client id that the issuer needs
+    assert all(any(name in line for line in lines) for name in (*wrong, "CDS_OIDC_CLIENT_ID"))
+
+
+def test_nothing_is_said_to_contradict_what_could_not_be_read() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        from_env({"CDS_INSECURE_DEV": "maybe", "CDS_CLIENT_AUTH": "off"})
+    assert refused.value.diagnostics == "CDS_INSECURE_DEV is 'maybe'; allowed: on, off"
+
+
 def test_refused_secret_is_not_repeated() -> None:
     with pytest.raises(ConfigurationError) as refused:
         from_env({"CDS_METRICS_TOKEN_SHA256": "secret-token"})

@@ -43,7 +43,7 @@ def test_nothing_set_gives_safe_defaults():
         ("SMART_APP_PUBLIC_URL", "https://app.example.org/app", "without path"),
         ("SMART_APP_PUBLIC_URL", "https://app.example.org?x=1", "without path"),
         ("SMART_APP_LOG_LEVEL", "loud", "debug, info, warning, error"),
-        ("SMART_APP_SESSION_MINUTS", "15", "the settings are SMART_APP_CONFIG_DIR"),
+        ("SMART_APP_SESSION_MINUTS", "15", "did you mean SMART_APP_SESSION_MINUTES?"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(name, text, allowed):
@@ -51,6 +51,26 @@ def test_a_wrong_setting_is_refused_by_name(name, text, allowed):
         from_env({name: text})
     assert name in str(caught.value)
     assert allowed in str(caught.value)
+
+
+def test_everything_that_is_wrong_is_told_at_once():
+    wrong = {
+        "SMART_APP_PORT": "eighty",
+        "SMART_APP_NONSENSE": "1",
+        "SMART_APP_PROFILE": "production",
+        "SMART_APP_LOG_LEVEL": "debug",
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        from_env(wrong)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4  # an address over plain http is the fourth, the profile itself is none
+    assert all(any(name in line for line in lines) for name in (*wrong, "SMART_APP_PUBLIC_URL"))
+
+
+def test_nothing_is_said_to_contradict_what_could_not_be_read():
+    with pytest.raises(ConfigurationError) as caught:
+        from_env({"SMART_APP_INSECURE_DEV": "maybe", "SMART_APP_HOST": "0.0.0.0", "SMART_APP_PROFILE": "prod"})
+    assert len(str(caught.value).splitlines()) == 2
 
 
 @pytest.mark.parametrize(
