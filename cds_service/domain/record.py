@@ -145,6 +145,7 @@ class Answer(msgspec.Struct, frozen=True):
     signed: bool
     author: str = ""
     authored: datetime | None = None  # the moment, where it is stated: of two of one day the later one is newer
+    written: date | None = None  # the day on which the form was last changed
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +15,9 @@ from cds_service.fhir.prescribers import may_prescribe, name_may_prescribe
 from cds_service.fhir.systems import SIGNATURE
 
 _COUNTING = frozenset({"completed", "amended"})
+_PERSONS = frozenset({"Practitioner", "PractitionerRole", "Patient", "RelatedPerson"})
+_ORIGIN = "information-origin"  # last part of the extension's address, in every version of DTR
+_ZONES = timedelta(days=1)  # the day of the signer's clock may be one ahead of the EHR's
 
 ADAPTIVE_SUFFIX = "-adaptive"  # of the canonical of a form that is asked question by question
 
@@ -33,15 +36,24 @@ def read_answers(chart: Chart, questionnaire: str, *, signature_required: bool =
         pairs = tuple(answers_in(response))
         attested = _attestation(pairs)
         counts = word(response.get("status")) in _COUNTING
-        signed = counts and attested is not None and _by_prescriber(chart, response, pairs)
-        if signature_required:
-            signed = signed and _electronically_signed(response)
-        when = attested or day(response.get("authored"))
+        signers = _signers(response)
+        by_hand = any(_may_prescribe(chart, each, response) for each in signers)
+        signed = (
+            counts
+            and attested is not None
+            and not _postdated(response.get("authored"), attested)
+            and _by_prescriber(chart, response, pairs, signed=by_hand)
+            and (by_hand or not signature_required)
+        )
+        # What was written down before it was attested, or attested before it was written down: it is as old as that.
+        written = day(response.get("authored"))
+        when = min(filter(None, (attested, written)), default=None)
         author = response.get("author")
         name = word(author.get("display") or author.get("reference")) if type(author) is dict else ""
         authored = moment(response.get("authored"))
         found.extend(
-            Answer(fact, value, source(response), when, counts, signed, name, authored) for fact, value in pairs
+            Answer(fact, value, source(response), when, counts, signed, name, authored, written)
+            for fact, value in pairs
         )
     return tuple(found)
 
@@ -95,25 +107,69 @@ def _attestation(pairs: tuple[tuple[str, Value], ...]) -> date | None:
     return None
 
 
-def _by_prescriber(chart: Chart, response: Resource, pairs: tuple[tuple[str, Value], ...]) -> bool:
-    """A prescriber's name is given in ``attestation_name``, else the author is one."""
-    names = [str(value) for fact, value in pairs if fact == "attestation_name"]
-    if names:
-        return all(map(name_may_prescribe, names))
-    author = response.get("author")
-    if type(author) is not dict:
+def _postdated(authored: Any, attested: date) -> bool:
+    """An attestation of a day on which the form had long been written: it says of no answer that it still holds."""
+    if authored is None:
         return False
-    name, resource = chart.normal(author) or "", chart.resolve(author, response)
-    kind = (
-        name.rsplit("/", 2)[-2]
-        if "/" in name
-        else word(resource.get("resourceType") if resource else author.get("type"))
-    )
-    return may_prescribe(resource, kind)
+    written = day(authored, last=True)
+    return written is None or attested > written + _ZONES
 
 
-def _electronically_signed(response: Resource) -> bool:
-    def signature(extension: Any) -> bool:
-        return extension.get("url") == SIGNATURE and type(extension.get("valueSignature")) is dict
+def _by_prescriber(chart: Chart, response: Resource, pairs: tuple[tuple[str, Value], ...], *, signed: bool) -> bool:
+    """A prescriber attests: as the author, or by name in ``attestation_name`` under a form that no other person wrote.
 
-    return any(signature(extension) for extension in dicts(response.get("extension")))
+    Whoever is known not to prescribe may fill in a form and write a prescriber's name under it; it is attested when
+    the prescriber's own electronic signature is on it (``signed``).
+    """
+    names = [str(value) for fact, value in pairs if fact == "attestation_name"]
+    if not all(map(name_may_prescribe, names)):
+        return False
+    author = response.get("author")
+    if signed or _may_prescribe(chart, author, response):
+        return True
+    writers = [author, *_origins(response, "attestation_name")]
+    return bool(names) and not any(_kind(chart, each, response) in _PERSONS for each in writers)
+
+
+def _may_prescribe(chart: Chart, person: Any, response: Resource) -> bool:
+    """Whether a Reference of a form means somebody who may prescribe."""
+    if type(person) is not dict or not name_may_prescribe(word(person.get("display"))):
+        return False
+    resource = chart.resolve(person, response)
+    within = chart.resolve(resource.get("practitioner"), resource) if resource is not None else None
+    return may_prescribe(_kind(chart, person, response), resource, within)
+
+
+def _kind(chart: Chart, person: Any, response: Resource) -> str:
+    """The type of what a Reference means, also where it is not there."""
+    if type(person) is not dict:
+        return ""
+    name, resource = chart.normal(person) or "", chart.resolve(person, response)
+    if "/" in name:
+        return name.rsplit("/", 2)[-2]
+    return word(resource.get("resourceType") if resource else person.get("type"))
+
+
+def _origins(holder: Resource, fact: str) -> Iterator[Any]:
+    """Who gave the answers to one question, as DTR writes it down beside them."""
+    for item in dicts(holder.get("item")):
+        for answer in dicts(item.get("answer")):
+            if item.get("linkId") == fact:
+                yield from _authors(answer)
+            yield from _origins(answer, fact)
+        yield from _origins(item, fact)
+
+
+def _authors(answer: Resource) -> Iterator[Any]:
+    for extension in dicts(answer.get("extension")):
+        if word(extension.get("url")).rpartition("/")[2] != _ORIGIN:
+            continue
+        for part in dicts(extension.get("extension")):
+            if part.get("url") == "author":
+                yield from (each.get("valueReference") for each in dicts(part.get("extension")))
+
+
+def _signers(response: Resource) -> list[Any]:
+    """Whose electronic signatures are on a form."""
+    found = [each.get("valueSignature") for each in dicts(response.get("extension")) if each.get("url") == SIGNATURE]
+    return [each.get("who") for each in found if type(each) is dict]

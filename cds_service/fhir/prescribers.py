@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cds_service.fhir.chart import Resource
-from cds_service.fhir.concepts import dicts, word
+from cds_service.fhir.concepts import dicts, label, word
 
 _TYPES: Final = frozenset({"Practitioner", "PractitionerRole"})
 _TAXONOMY: Final = "http://nucc.org/provider-taxonomy"
@@ -21,6 +21,10 @@ _CODES: Final = frozenset({
     ("http://terminology.hl7.org/CodeSystem/v2-0360", "RN"), ("http://terminology.hl7.org/CodeSystem/v2-0360", "LPN"),
     ("http://terminology.hl7.org/CodeSystem/v2-0360", "CMA"), ("http://terminology.hl7.org/CodeSystem/v2-0360", "CNA"),
 })  # fmt: skip
+_WORDS: Final = frozenset({
+    "rn", "lpn", "registered nurse", "nurse", "licensed practical nurse", "licensed vocational nurse", "case manager",
+    "pharmacist", "clinical pharmacist", "medical assistant", "certified medical assistant", "care coordinator",
+})  # fmt: skip
 _LETTERS: Final = frozenset({"RN", "LPN", "LVN", "BSN", "MSN", "CNA", "CMA", "PHARMD", "RPH"})
 _PRESCRIBES: Final = frozenset({
     "MD", "DO", "MBBS", "DPM", "DDS", "DMD", "NP", "CNP", "FNP", "ANP", "ARNP", "APRN", "DNP", "CRNA", "CNS",
@@ -28,11 +32,15 @@ _PRESCRIBES: Final = frozenset({
 })  # fmt: skip
 
 
-def may_prescribe(resource: Resource | None, kind: str) -> bool:
-    """Whether an author may be a prescriber. ``kind``: the type that is known even where the resource is not there."""
+def may_prescribe(kind: str, *resources: Resource | None) -> bool:
+    """Whether a person may be a prescriber.
+
+    ``kind``: the type that is known even where the resource is not there. ``resources``: what is known of the person,
+    a role and the practitioner in it.
+    """
     if kind not in _TYPES:
         return False
-    told = list(_professions(resource)) if resource is not None else []
+    told = [each for resource in resources if resource is not None for each in _professions(resource)]
     return not told or not all(map(_never_prescribes, told))
 
 
@@ -43,12 +51,22 @@ def name_may_prescribe(name: str) -> bool:
 
 
 def _professions(resource: Resource) -> Iterator[tuple[str, str]]:
+    """System and code of each; ("", what it is called) of one without a code, and of the letters after a name."""
     concepts = [*dicts(resource.get("code")), *(each.get("code") for each in dicts(resource.get("qualification")))]
     for concept in concepts:
-        for coding in dicts(concept.get("coding")) if type(concept) is dict else ():
+        codings = list(dicts(concept.get("coding"))) if type(concept) is dict else []
+        for coding in codings:
             yield word(coding.get("system")), word(coding.get("code"))
+        if not codings and label(concept):
+            yield "", label(concept)
+    for name in dicts(resource.get("name")):
+        suffix = name.get("suffix")
+        for letters in suffix if type(suffix) is list else ():
+            yield "", word(letters)
 
 
 def _never_prescribes(coding: tuple[str, str]) -> bool:
     system, code = coding
+    if not system:
+        return code.strip().lower() in _WORDS or not name_may_prescribe(f", {code}")
     return coding in _CODES or (system == _TAXONOMY and code.startswith(_TAXONOMY_PREFIXES))

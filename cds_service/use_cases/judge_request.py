@@ -314,10 +314,13 @@ def _dose_in_order(determination: OrderDetermination, *, advise: bool) -> bool:
 def attested(answers: Sequence[Answer], as_of: date, most_days: int) -> bool:
     """The form is complete, signed by a prescriber, and the signature is of the last ``most_days``.
 
-    An answer that counts without such a signature speaks against it: a fact may rest on that one.
+    An answer that counts without such a signature speaks against it: a fact may rest on that one. So does a form that
+    says that it is written on a day to come.
     """
     counted = [each for each in answers if each.counts]
     days = [each.attested_on for each in counted if each.attested_on is not None]
     if not counted or not days or not all(each.signed for each in counted):
+        return False
+    if any(each.written is not None and (each.written - as_of).days > 1 for each in counted):
         return False
     return -1 <= (as_of - max(days)).days <= most_days

@@ -61,10 +61,11 @@ PENDS: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("a criterion not met", {"values": COMPLETE | {"life_expectancy_ge_3_months": "no"}}, "criteria_met", "I.1"),
     ("a fact missing", {"values": without("noninvasive_trial_weeks")}, "criteria_met", "Length of the noninvasive"),
-    ("the stem not met", {"values": COMPLETE | {"severe_chronic_intractable_pain": "no"}}, "criteria_met", "stem"),
+    ("the stem not met", {"values": COMPLETE | {"severe_chronic_intractable_pain": "no"}}, "criteria_met", "the indication is"),
     ("a dose above the table", {"order": morphine("1.6")}, "dose_within_table", "informational table"),
     ("an order that runs no more", {"order": morphine(doNotPerform=True)}, "order_active", "not an active"),
     ("an old signature", {"authored": "2025-11-30"}, "attested", "signature is too old"),
+    ("today's date under an old form", {"form": {"authored": "2025-11-01"}}, "attested", "signature is too old"),
     ("no signature", {"values": without("attestation_name"), "unsigned": True}, "attested", "not signed"),
     ("a code of another drug", {"items": [item(code="J0475")]}, "code_fits", "does not name the ordered drug"),
     ("more units than dose and period", {"items": [item(**quantity(17))]}, "quantity_fits", "at most 16 units"),
@@ -88,6 +89,7 @@ def test_every_condition_of_an_approval_by_machine(made: dict[str, Any], conditi
 def _made(changes: dict[str, Any]) -> dict[str, Any]:
     changes = dict(changes)
     unsigned, appeal = changes.pop("unsigned", False), changes.pop("appeal", False)
+    form = changes.pop("form", {})
     if appeal:
         level = {
             "url": f"{pas_bundles.EXT}levelOfServiceCode",
@@ -95,6 +97,7 @@ def _made(changes: dict[str, Any]) -> dict[str, Any]:
         }
         changes |= {"items": [item(certification="1")], "claim": {"extension": [level]}}
     bundle = request(**changes)
+    bundle["entry"][7]["resource"].update(form)
     if unsigned:
         for entry in bundle["entry"]:
             if entry["resource"]["resourceType"] == "QuestionnaireResponse":
@@ -190,6 +193,28 @@ def in_form_bundle(**changes: Any) -> dict[str, Any]:
     return bundle
 
 
+def formed(**changes: Any) -> dict[str, Any]:
+    """A complete request whose form was written otherwise; its attestation is of today."""
+    return changed("QuestionnaireResponse", **changes)
+
+
+def filled_in_by_a_nurse(**form: Any) -> dict[str, Any]:
+    """A physician's name under a form that a nurse wrote."""
+    role = {
+        "resourceType": "PractitionerRole",
+        "id": "nurse-1",
+        "code": [concept("http://nucc.org/provider-taxonomy", "163W00000X")],
+    }
+    bundle = request(more=[role])
+    bundle["entry"][7]["resource"].update({"author": {"reference": "PractitionerRole/nurse-1"}, **form})
+    return bundle
+
+
+def signature_of(name: str) -> list[dict[str, Any]]:
+    url = "http://hl7.org/fhir/StructureDefinition/questionnaireresponse-signature"
+    return [{"url": url, "valueSignature": {"who": {"reference": name}}}]
+
+
 ENDED, LAST_DAY = "2026-03-01", "2026-03-02"
 OUR_MEMBER = [{"reference": "Organization/payer-1"}]
 FOREIGN_NUMBER = [{"system": "https://payers.example.org", "value": "77"}]
@@ -234,13 +259,24 @@ AROUND: list[tuple[str, dict[str, Any], str, str]] = [
     ("procedure before today", procedure(occurrenceDateTime=f"{ENDED}T08:00:00Z"), "still_current", "has ended"),
     ("procedure to come", procedure(occurrenceDateTime="2026-03-09"), "", ""),
     # A plan year that ends within the trial's month: whether the next one goes on paying is not known today.
-    ("a coverage that ends too soon", insured_for(end="2026-03-31"), "covered_throughout", "the coverage does not hold"),
+    ("a coverage that ends too soon", insured_for(end="2026-03-31"), "covered_throughout", "does not hold until"),
     ("a coverage until the last day", insured_for(end="2026-04-01"), "", ""),
     ("a coverage until that month", insured_for(start="2026", end="2026-04"), "", ""),
     ("a coverage without an end", insured_for(), "", ""),
     ("an end of coverage that is none", insured_for(end="soon"), "covered_throughout", "the coverage does not hold"),
     ("a year under a coverage of this year", for_a_year(end="2026-12-31"), "covered_throughout", "does not hold"),
     ("a year under a coverage as long", for_a_year(end="2027-03-01"), "", ""),
+    # Answers of a fortnight ago with today's date under them: nobody says that they still hold.
+    ("a form of a fortnight ago, attested today", formed(authored="2026-02-16T09:00:00Z"), "attested", "signature"),
+    ("a form of yesterday, attested today", formed(authored="2026-03-01T22:00:00Z"), "", ""),
+    ("a form of a day to come", formed(authored="2026-09-01"), "attested", "signature"),
+    ("a form of tomorrow's zone", formed(authored="2026-03-03T01:00:00+13:00"), "", ""),
+    # The physician's name in a nurse's form: filled in for the physician, not signed by the physician.
+    ("a nurse's form", filled_in_by_a_nurse(), "attested", "not signed by a prescriber"),
+    ("a nurse's form, signed by a nurse", filled_in_by_a_nurse(extension=signature_of("PractitionerRole/nurse-1")),
+     "attested", "not signed by a prescriber"),
+    ("a nurse's form, signed by the physician", filled_in_by_a_nurse(extension=signature_of("Practitioner/prac-1")),
+     "", ""),
     ("cancer pain ordered for", ordered(reasonCode=[CANCER_PAIN]), "answers_fit_diagnoses", "speaks against"),
     ("cancer pain in the chart", changed("Condition", code=CANCER_PAIN), "answers_fit_diagnoses", "speaks against"),
     ("cancer pain of before", changed("Condition", code=CANCER_PAIN, clinicalStatus=RESOLVED), "", ""),

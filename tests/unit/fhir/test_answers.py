@@ -109,15 +109,34 @@ def test_errors_and_other_patients_answers_are_not_there() -> None:
     assert not read(response(coded("request_type", "trial"), subject={"reference": "Patient/p2"}))
 
 
-DATE = item("attestation_date", {"valueDate": "2026-02-03"})
+DATE = item("attestation_date", {"valueDate": "2026-02-01"})
 NAME = item("attestation_name", {"valueString": "Dr. Example"})
 
+# Day of the attestation, when the form was written, the day from which its age runs, whether it is a signature.
+AGES = [
+    ("the same day", "2026-02-01", "2026-02-01T10:00:00Z", "2026-02-01", True),
+    # Written in January, signed by hand of a colleague in March: nobody knows that the answers still hold.
+    ("a day of today under an old form", "2026-03-02", "2025-11-01T10:00:00Z", "2025-11-01", False),
+    ("two days after the form", "2026-02-03", "2026-02-01T10:00:00Z", "2026-02-01", False),
+    ("a day ahead, as in another zone", "2026-02-02", "2026-02-01T23:30:00-05:00", "2026-02-01", True),
+    ("an old attestation under a form of today", "2025-11-01", "2026-02-01T10:00:00Z", "2025-11-01", True),
+    ("a form of that month", "2026-02-20", "2026-02", "2026-02-01", True),
+    ("no day of writing", "2026-02-01", None, "2026-02-01", True),
+    ("a day of writing that is none", "2026-02-01", "soon", "2026-02-01", False),
+    ("no attestation", None, "2026-02-01T10:00:00Z", "2026-02-01", False),
+    ("neither", None, None, None, False),
+]
 
-def test_age_runs_from_the_attestation_else_from_authored() -> None:
-    trial = coded("request_type", "trial")
-    assert read(response(trial, DATE))["request_type"].attested_on == date(2026, 2, 3)
-    assert read(response(trial))["request_type"].attested_on == date(2026, 2, 1)
-    assert read(response(trial, authored=None))["request_type"].attested_on is None
+
+@pytest.mark.parametrize(
+    ("attested", "authored", "since", "signed"), [row[1:] for row in AGES], ids=[r[0] for r in AGES]
+)
+def test_age_runs_from_attestation_or_writing_whichever_is_older(
+    attested: str | None, authored: str | None, since: str | None, *, signed: bool
+) -> None:
+    items = [item("attestation_date", {"valueDate": attested})] if attested else []
+    found = read(response(coded("request_type", "trial"), *items, authored=authored))["request_type"]
+    assert (found.attested_on, found.signed) == (date.fromisoformat(since) if since else None, signed)
 
 
 SIGNATURES = [
@@ -126,7 +145,16 @@ SIGNATURES = [
     ("absolute", response(DATE, author={"reference": "https://ehr.example.org/fhir/Practitioner/a"}), True),
     ("by type of a logical reference", response(DATE, author={"type": "Practitioner", "display": "Dr. Example"}), True),
     ("name of a prescriber, entered by a device", response(DATE, NAME, author={"reference": "Device/a"}), True),
+    ("name of a prescriber, nobody entered it", response(DATE, NAME, author=None), True),
     ("patient", response(DATE, author={"reference": "Patient/p1"}), False),
+    # A daughter who writes the doctor's name under the form signs nothing for the doctor.
+    ("name of a prescriber, entered by the patient", response(DATE, NAME, author={"reference": "Patient/p1"}), False),
+    (
+        "name of a prescriber, entered by a relative",
+        response(DATE, NAME, author={"reference": "RelatedPerson/a"}),
+        False,
+    ),
+    ("a nurse by her letters", response(DATE, NAME, author={"type": "Practitioner", "display": "C. Lake, RN"}), False),
     ("nobody", response(DATE, author=None), False),
     ("no date", response(NAME), False),
     ("unfinished", response(DATE, NAME, status="in-progress"), False),
@@ -143,8 +171,9 @@ def test_electronic_signature_where_the_payer_asks_for_it() -> None:
     entry = response(DATE, coded("request_type", "trial"))
     assert read(entry, signature_required=True)["request_type"].signed is False
     url = "http://hl7.org/fhir/StructureDefinition/questionnaireresponse-signature"
-    entry["extension"] = [{"url": url, "valueSignature": {"who": {"reference": "Practitioner/a"}}}]
-    assert read(entry, signature_required=True)["request_type"].signed is True
+    for who, signed in (("Practitioner/a", True), ("Patient/p1", False)):
+        entry["extension"] = [{"url": url, "valueSignature": {"who": {"reference": who}}}]
+        assert read(entry, signature_required=True)["request_type"].signed is signed
 
 
 def test_source_and_author() -> None:
@@ -176,6 +205,9 @@ PROFESSIONS: list[tuple[str, dict[str, Any], bool]] = [
         False,
     ),
     ("a role with a code that is not known here", role(("urn:x", "1")), True),
+    ("a nurse by her suffix", nurse(name=[{"family": "Lake", "suffix": ["BSN", "RN"]}]), False),
+    ("a nurse in words", nurse(qualification=[{"code": {"text": "Registered nurse"}}]), False),
+    ("a physician by suffix", nurse(name=[{"family": "Field", "suffix": ["MD"]}]), True),
 ]
 
 
@@ -184,6 +216,56 @@ def test_who_is_known_not_to_prescribe_does_not_sign(author: dict[str, Any], sig
     form = response(DATE, author={"reference": f"{author['resourceType']}/a"})
     (answer,) = read_answers(chart_of(form, author), CANONICAL)
     assert answer.signed is signed
+
+
+NURSES_ROLE = role((TAXONOMY, "163W00000X"))
+BY_A_NURSE = {
+    "url": "author",
+    "extension": [{"url": "practitioner", "valueReference": {"reference": "Practitioner/a"}}],
+}
+ORIGIN = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/information-origin"
+URL = "http://hl7.org/fhir/StructureDefinition/questionnaireresponse-signature"
+
+
+def named_by_a_nurse() -> dict[str, Any]:
+    """The prescriber's name, and that a nurse typed it in."""
+    name = item("attestation_name", {"valueString": "Dr. Example"})
+    name["answer"][0]["extension"] = [
+        {"url": ORIGIN, "extension": [{"url": "source", "valueCode": "manual"}, BY_A_NURSE]}
+    ]
+    return name
+
+
+def signature_of(name: str) -> dict[str, Any]:
+    return {"extension": [{"url": URL, "valueSignature": {"who": {"reference": name}}}]}
+
+
+NURSE = nurse(qualification=[RN])
+# A nurse fills in the form and writes the physician's name under it: that is no signature of the physician's.
+FILLED_IN = [
+    ("by a nurse", response(DATE, NAME), NURSE, False),
+    ("by a nurse, with the physician's degree", response(DATE, item("attestation_name", {"valueString": "A. F., MD"})),
+     NURSE, False),
+    ("in a nurse's role", response(DATE, NAME, author={"reference": "PractitionerRole/a"}), NURSES_ROLE, False),
+    ("in a role that a nurse has", response(DATE, NAME, author={"reference": "PractitionerRole/a"}),
+     role() | {"practitioner": {"reference": "#a"}, "contained": [NURSE]}, False),
+    ("by an app, named by a nurse", response(DATE, named_by_a_nurse(), author={"reference": "Device/a"}), NURSE, False),
+    ("by nobody, the name by a nurse", response(DATE, named_by_a_nurse(), author=None), NURSE, False),
+    ("by a physician, the name by a nurse", response(DATE, named_by_a_nurse(), author={"reference": "Practitioner/b"}),
+     NURSE, True),
+    ("by a nurse, signed by the physician", response(DATE, NAME, **signature_of("Practitioner/b")), NURSE, True),
+    ("by a nurse, signed by the nurse", response(DATE, NAME, **signature_of("Practitioner/a")), NURSE, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("form", "person", "signed"), [row[1:] for row in FILLED_IN], ids=[row[0] for row in FILLED_IN]
+)
+def test_a_prescribers_name_under_the_form_of_somebody_else(
+    form: dict[str, Any], person: dict[str, Any], *, signed: bool
+) -> None:
+    found = {answer.fact: answer for answer in read_answers(chart_of(form, person), CANONICAL)}
+    assert found["attestation_name"].signed is signed
 
 
 NAMES = [
