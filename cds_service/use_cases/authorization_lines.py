@@ -69,11 +69,12 @@ def read_entry(values: Mapping[str, object], *, drugs: Collection[str], source: 
         source: where the entry comes from, unless it says so itself.
 
     Raises:
-        RefusedEntry: columns are unknown, missing or hold something else than they may; with every complaint.
+        RefusedEntry: columns are unknown, missing or hold something else than they may; with every complaint, in the
+            order of the columns.
     """
-    if not values.keys() <= set(COLUMNS):
-        raise RefusedEntry([Refused("", "an unknown column; the columns are " + ", ".join(COLUMNS))])
     told = _Complaints()
+    if not values.keys() <= set(COLUMNS):
+        told.complaints.append(Refused("", "an unknown column; the columns are " + ", ".join(COLUMNS)))
     nothing: tuple[str, ...] = ()
     named = told.tried(lambda: _names(values, "drugs", drugs), nothing)
     start = told.tried(lambda: _start(values), date.min)
@@ -93,7 +94,7 @@ def read_entry(values: Mapping[str, object], *, drugs: Collection[str], source: 
         source=told.tried(lambda: _identifier(values, "source", source), ""),
     )
     if told.complaints:
-        raise RefusedEntry(told.complaints)
+        raise RefusedEntry(sorted(told.complaints, key=lambda each: ("", *COLUMNS).index(each.column)))
     return entry
 
 
@@ -215,7 +216,7 @@ def _limits(values: Mapping[str, object], drugs: Collection[str]) -> dict[str, s
     limits: dict[str, str] = {}
     for name, limit in _pairs(values.get("max_daily")):
         if name not in drugs or name in limits:
-            raise Refused("max_daily", "each drug of the entry at most once")
+            raise Refused("max_daily", "only drugs of this entry, each once")
         if not isinstance(limit, str) or _LIMIT.fullmatch(limit) is None:
             raise Refused("max_daily", "amounts as 15 mg/d, above zero")
         limits[name] = limit

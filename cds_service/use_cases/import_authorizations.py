@@ -39,6 +39,11 @@ class ImportReport(msgspec.Struct, frozen=True):
     unchanged: int
     refused: tuple[Refusal, ...]
 
+    @property
+    def refused_lines(self) -> int:
+        """How many lines were not taken; each may have several mistakes."""
+        return len({refusal.line for refusal in self.refused})
+
 
 def import_authorizations(
     store: Store,

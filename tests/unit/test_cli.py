@@ -146,7 +146,7 @@ class TestHousekeeping:
         done = run("authorizations", "import", file)
         assert done.exit_code == 1  # the second line has a status that there is not
         assert "added 1, changed 0, unchanged 0, refused 1" in done.stdout
-        assert "line 3: status" in done.stderr
+        assert "line 3: status: one of active" in done.stderr
         assert "unchanged 1" in run("authorizations", "import", file).stdout
         assert run("feedback", "report").stdout == "rule\toutcome\treason\tcount\n"
         assert run("purge").stdout.startswith("removed 0 comments, 0 calls")

@@ -105,8 +105,12 @@ WRONG_CELLS = [
     ("start", "2026-02-30", "a date YYYY-MM-DD"),
     ("start", "20260201", "a date YYYY-MM-DD"),
     ("end", "2026-01-31", "not before start"),
-    ("max_daily", "baclofen=1 mg/d", "each drug of the entry"),  # a limit for a drug that is not authorized
-    ("max_daily", "morphine=15 mg/d;morphine=20 mg/d", "each drug of the entry"),
+    (
+        "max_daily",
+        "baclofen=1 mg/d",
+        "only drugs of this entry, each once",
+    ),  # a limit for a drug that is not authorized
+    ("max_daily", "morphine=15 mg/d;morphine=20 mg/d", "only drugs of this entry, each once"),
     ("max_daily", "morphine=15", "15 mg/d"),
     ("max_daily", "morphine=15 ug/d", "15 mg/d"),
     ("max_daily", "morphine=0 mg/d", "above zero"),
@@ -126,9 +130,14 @@ def test_every_mistake_of_a_line_is_told_at_once() -> None:
     wrong = "two words,,approved,morphium,oral,02/01/2026,,morphine=15,62322-59,,,tomorrow"
     report = run(store, [HEADER, wrong, FULL])
     assert [refusal.line for refusal in report.refused] == [2] * 9
-    columns = ["drugs", "start", "number", "member_id", "status", "route", "max_daily", "codes", "due"]
-    assert sorted(refusal.column for refusal in report.refused) == sorted(columns)
-    assert report.added == 1
+    columns = ["number", "member_id", "status", "drugs", "route", "start", "max_daily", "codes", "due"]
+    assert [refusal.column for refusal in report.refused] == columns
+    assert (report.added, report.refused_lines) == (1, 1)
+
+
+def test_an_unknown_column_hides_no_other_mistake() -> None:
+    report = run(MemoryStore(), [json.dumps({**OBJECT, "patient": "Example", "status": "approved"})], "ndjson")
+    assert [refusal.column for refusal in report.refused] == ["", "status"]
 
 
 @pytest.mark.parametrize(("column", "text", "allowed"), WRONG_CELLS)
