@@ -14,13 +14,15 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from flask import Blueprint, Response, current_app, jsonify, render_template, request
+from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request
 
-from sandbox_ehr.fhir_json import Resource, dumps, loads
+from sandbox_ehr.fhir_json import Resource, dumps, loads, pretty
+from sandbox_ehr.patients.sample import Sample
 from sandbox_ehr.payer_access import Door
 from sandbox_ehr.payer_faults import Behaviour, Fault, Faults, after, before
 from sandbox_ehr.payer_inbox import Delivery, Kept, PayerInbox, Several, Writing
 from sandbox_ehr.payer_transactions import NotATransaction, carry_out
+from sandbox_ehr.payer_words import decision
 from sandbox_ehr.smart.refusals import Refusal
 
 blueprint = Blueprint("payer", __name__)
@@ -30,6 +32,8 @@ TYPES = ("ClaimResponse", "Patient", "Organization", "Coverage", "Practitioner",
 LARGEST = 5_000_000  # bytes
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _OPEN = frozenset({"payer.metadata", "payer.configuration", "payer.token", "payer.faults", "payer.receipts"})
+
+_PAGES = frozenset({"payer.page", "payer.document"})  # for people: no token, and no fault reaches them
 
 
 class Unusable(Exception):
@@ -63,7 +67,7 @@ def _answer(body: Resource, status: int = 200, headers: dict[str, str] | None = 
 
 @blueprint.before_request
 def _guard() -> Response | None:
-    if request.endpoint == "payer.page" or request.endpoint in _OPEN - {"payer.metadata"}:
+    if request.endpoint in _PAGES or request.endpoint in _OPEN - {"payer.metadata"}:
         return None
     request.max_content_length = LARGEST
     fault = _faults().next()
@@ -219,7 +223,27 @@ def search(kind: str) -> Response:
 @blueprint.get("/payer")
 def page() -> str:
     """What the payer has received, for people."""
-    return render_template("payer.html", received=_inbox().received("ClaimResponse"))
+    return render_template(
+        "payer.html", decisions=[decision(one, _name_of) for one in _inbox().received("ClaimResponse")]
+    )
+
+
+@blueprint.get("/payer/<ident>.json")
+def document(ident: str) -> Response:
+    """One ClaimResponse as it is kept, for people."""
+    found = _inbox().read("ClaimResponse", ident)
+    if found is None:
+        abort(404)
+    return Response(
+        pretty(found), content_type="application/json; charset=utf-8", headers={"Cache-Control": "no-store"}
+    )
+
+
+def _name_of(reference: str) -> str:
+    """The name of a patient of this sandbox; "" for anybody else's."""
+    ident = reference.removeprefix(f"{current_app.config['BASE_URL']}/fhir/Patient/")
+    sample: Sample | None = current_app.extensions["samples"].get(ident)
+    return sample.name if sample else ""
 
 
 @blueprint.post(f"{BASE}/$faults")

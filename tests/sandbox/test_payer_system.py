@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from sandbox_ehr import payer_words
+from sandbox_ehr.payer_inbox import Received
+
 SYSTEM = "https://cds.example.org/fhir/NamingSystem/claim-response"
 
 
@@ -36,6 +39,52 @@ def test_put_keeps_once_however_often_it_comes(payer):
     page = payer.http.get(payer.page, timeout=10).text
     assert sent["id"] in page
     assert "4 times" in page
+
+
+def reviewed(*codes: str) -> list[dict]:
+    """Lines of a ClaimResponse, each with a review action."""
+    url = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewAction"
+    return [
+        {"itemSequence": number, "adjudication": [{"extension": [{"url": url, "extension": [
+            {"url": f"{url}Code", "valueCodeableConcept": {"coding": [{"code": code}]}}]}]}]}
+        for number, code in enumerate(codes, 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"item": reviewed("A1")}, ("Approved",)),
+        ({"item": reviewed("A4", "A4")}, ("Waits for a reviewer (2 lines)",)),
+        ({"item": reviewed("A6", "A3")}, ("Line 1: Approved with a change", "Line 2: Not approved")),
+        ({"item": reviewed("A1"), "status": "cancelled"}, ("Cancelled",)),
+        ({"item": reviewed("Z9")}, ("Review action Z9",)),
+        ({"item": [{"adjudication": [{"extension": "?"}, 1]}]}, ("Not said",)),
+        ({"outcome": "error"}, ("Nothing decided: an error",)),
+        ({"item": "?"}, ("No line",)),
+    ],
+)
+def test_a_decision_is_told_in_words_whatever_comes(sent, words):
+    received = Received({**decision(), **sent}, 1, 1, "2026-03-02T10:00:00+00:00", "2026-03-02T10:00:00+00:00")
+    assert payer_words.decision(received, lambda _: "").words == words
+
+
+def test_the_page_tells_patient_decision_time_and_document(payer):
+    ours = payer.page.removesuffix("/payer")
+    sent = decision(item=reviewed("A1"), patient={"reference": f"{ours}/fhir/Patient/refill"})
+    stranger = decision(item=reviewed("A4"), patient={"reference": "https://ehr.example.org/fhir/Patient/refill"})
+    for one in (sent, stranger):
+        payer.call("PUT", f"/ClaimResponse/{one['id']}", json=one)
+    page = payer.http.get(payer.page, timeout=10).text
+    rows = {one["id"]: next(row for row in page.split("<tr>") if one["id"] in row) for one in (sent, stranger)}
+    at = payer.receipts()[sent["id"]]["last"][11:19]
+    for part in ("Hugo Sample", "Approved", "Authorization A-1", f"{at} UTC"):
+        assert part in rows[sent["id"]]
+    assert "https://ehr.example.org/fhir/Patient/refill" in rows[stranger["id"]]
+    assert "Waits for a reviewer" in rows[stranger["id"]]
+    document = payer.http.get(f"{payer.page}/{sent['id']}.json", timeout=10)
+    assert document.json()["patient"] == sent["patient"]
+    assert payer.http.get(f"{payer.page}/nothing.json", timeout=10).status_code == 404
 
 
 def test_a_conditional_create_keeps_once_of_twenty_at_once(payer):
