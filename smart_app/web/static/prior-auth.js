@@ -1,4 +1,5 @@
-// Small help on top of plain forms: no second press while a request is under way, and news without reloading.
+// Small help on top of plain forms: no second press while a request is under way, no complaint about what has been
+// put right, and news without reloading.
 "use strict";
 
 for (const form of document.querySelectorAll("form[data-once]")) {
@@ -7,6 +8,14 @@ for (const form of document.querySelectorAll("form[data-once]")) {
     button.disabled = true;
     button.textContent = form.dataset.once;
   });
+}
+
+for (const complaint of document.querySelectorAll(".error[id]")) {
+  const asked = document.querySelector(`[aria-describedby~="${CSS.escape(complaint.id)}"]`);
+  asked?.addEventListener("input", () => {
+    complaint.remove();
+    asked.removeAttribute("aria-invalid");
+  }, { once: true });
 }
 
 const standing = document.querySelector("#standing[data-state]");
@@ -18,6 +27,7 @@ if (standing) {
   const look = async () => {
     try {
       const answer = await fetch(standing.dataset.state, { headers: { Accept: "application/json" } });
+      if (answer.status >= 500) throw new Error(answer.statusText); // busy: looked at again later
       if (!answer.ok) return;
       const told = await answer.json();
       if (told.at === standing.dataset.at) {
