@@ -303,6 +303,10 @@ class Guideline(msgspec.Struct, frozen=True, kw_only=True):
         """Whether this version holds on that day."""
         return self.effective <= day and (self.until is None or day <= self.until)
 
+    def criterion_name(self, ident: str) -> str:
+        """How people know a criterion: by its printed number; the sentence over all has none, it is the indication."""
+        return "indication" if ident == self.stem else ident
+
     def statements_of(self, kind: str) -> tuple[Statement, ...]:
         """Statements of one kind, in the guideline's order."""
         return tuple(each for each in self.statements if each.kind == kind)

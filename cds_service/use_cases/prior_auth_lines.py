@@ -112,7 +112,8 @@ def approval_reasons(assessed: Assessed) -> tuple[Reason, ...]:
     determination, guideline = judged.determination, judged.rules.guideline
     named = f"guideline {guideline.id}, version {guideline.version}"
     met = [name for name, result in determination.criteria.items() if result.status is Truth.MET]
-    found = [Reason(f"meets {named}: {', '.join(met)}", criterion=", ".join(met))]
+    words = ", ".join(guideline.criterion_name(name) for name in met)
+    found = [Reason(f"meets {named}: {words}", criterion=", ".join(met))]
     found += [Reason(_dose_text(each)) for each in determination.dose if each.daily is not None]
     units = _units_text(assessed)
     if units:
@@ -196,7 +197,8 @@ def _criteria(determination: OrderDetermination, guideline: Guideline) -> list[R
         state = "is not shown to be met" if result.status is Truth.NOT_MET else "is not known to be met"
         seen = "; ".join(f"{each.shows} ({each.source})" for each in result.evidence[:3])
         wanted = ", ".join(guideline.facts[fact].label for fact in result.missing if fact in guideline.facts)
-        text = f"criterion {name} {state}: {guideline.criteria[name].text}"
+        called = "the indication" if name == guideline.stem else f"criterion {name}"
+        text = f"{called} {state}: {guideline.criteria[name].text}"
         text += f". Seen: {seen}" if seen else ""
         text += f". Wanted: {wanted}" if wanted else ""
         found.append(Reason(text[:_LONGEST], criterion=name))

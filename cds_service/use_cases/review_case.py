@@ -10,76 +10,49 @@ from typing import Any
 import msgspec
 
 from cds_service.domain.clocks import approval_end
-from cds_service.domain.prior_auth import AuditEntry, Case, CaseState, Version
+from cds_service.domain.prior_auth import FINAL, AuditEntry, Case, CaseState, Version
 from cds_service.domain.record import Record
 from cds_service.domain.review import Person
 from cds_service.domain.vocabulary import Vocabulary
 from cds_service.errors import CdsServiceError, NotFound
-from cds_service.fhir.pas.reading import Document, Form, FormAnswer, read_seen
+from cds_service.fhir.pas.documents import Document, Handed, handed, read_documents
+from cds_service.fhir.pas.reading import Form, FormAnswer, read_seen
 from cds_service.pictures.svg import Picture
 from cds_service.policy.model import Annotation, Guideline
 from cds_service.ports import Clock
 from cds_service.prior_auth_ports import CaseStore
-from cds_service.review_ports import Proposal, ReviewReads
+from cds_service.review_ports import Proposal, ReviewReads, StoredAudit, StoredEvent
+from cds_service.use_cases.review_criteria import Findings, findings
 from cds_service.use_cases.review_pictures import dose_picture, pain_picture, timeline_picture
-from cds_service.use_cases.review_words import Due, due_of, event_words, flag_words, version_words
+from cds_service.use_cases.review_words import (
+    ACTION_WORDS,
+    Due,
+    condition_words,
+    due_of,
+    event_words,
+    version_words,
+)
 
 _ACTS = {
     "view": "opened the case",
     "read_response": "read the response",
     "read_letter": "read the letter",
+    "read_document": "opened a document",
     "take": "took the case",
     "release": "released the case",
     "propose": "proposed a decision",
     "withdraw": "withdrew a proposal",
 }
+ENGINE = "the engine, without a person"
+_BY_ITSELF = frozenset({"line_decided", "pended", "decided"})
 _SAID_BY_VERSIONS = frozenset({"received", "updated", "cancelled"})
 
 
-class Told(msgspec.Struct, frozen=True):
-    """One piece of evidence. ``by``: chart (a fact of the record), attestation, or computed (from other facts)."""
+class DoseView(msgspec.Struct, frozen=True):
+    """The amounts of one drug order against the guideline's table."""
 
-    by: str
-    source: str
-    date: str
-    shows: str
-
-
-class CriterionView(msgspec.Struct, frozen=True, kw_only=True):
-    """One criterion with what it rests on."""
-
-    id: str
-    text: str
-    cite: str
-    status: str  # met | not_met | unknown
-    told: tuple[Told, ...]
-    missing: tuple[str, ...]  # questions that would settle it
-
-
-class FlagView(msgspec.Struct, frozen=True):
-    """A remark of the determination in words."""
-
-    code: str
-    words: str
-    subject: str
-
-
-class OrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """One order held against the guideline."""
-
-    order: str
-    request_type: str
-    program: str
-    decision: str
-    criteria: tuple[CriterionView, ...]
-    sections: Mapping[str, str]
-    dose: Picture | None
-    flags: tuple[FlagView, ...]
-    tier: str
-    caveats: tuple[str, ...]
-    icd: str
-    icd_codes: tuple[str, ...]
-    billing: tuple[str, ...]
+    sequences: tuple[int, ...]
+    picture: Picture
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -106,20 +79,28 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     due: Due
     version: Version
     policy: str
-    orders: tuple[OrderView, ...]
+    findings: Findings | None  # None: nothing was held against criteria
+    doses: tuple[DoseView, ...]
     conditions: Mapping[int, tuple[tuple[str, bool], ...]]  # line -> what approval by the engine asks for, and holds
     annotations: tuple[Annotation, ...]
     timeline: Picture | None
     pain: Picture | None
     forms: tuple[Form, ...]
     documents: tuple[Document, ...]
+    request_n: int  # the version whose request is shown
     history: tuple[Happened, ...]
     facts: tuple[WantedFact, ...]
-    criteria: tuple[tuple[str, str], ...]  # id and text, to tie a reason to
+    criteria: tuple[tuple[str, str, str], ...]  # id, name and text, to tie a reason to
     period: tuple[str, str]  # first and last day that the guideline's duration gives from today, "" where it has none
     proposal: Proposal | None
     reviewer: str  # name of whom it is assigned to
+    deciders: tuple[tuple[str, tuple[int, ...]], ...]  # who decided which lines, as they stand
     unreadable: bool  # the stored request could not be read again
+
+    @property
+    def named(self) -> Mapping[str, tuple[str, str]]:
+        """Name and text of a criterion by its id."""
+        return {ident: (name, text) for ident, name, text in self.criteria}
 
 
 class ReviewCase:
@@ -162,9 +143,21 @@ class ReviewCase:
         self.note(person, "read_response", case_id, n)
         return version
 
-    def note(self, person: Person, action: str, case_id: str, n: int) -> None:
+    def document(self, case_id: str, n: int, place: int, part: int, person: Person) -> tuple[Document, Handed]:
+        """One file of a document of the request of a version; written down. Raises NotFound."""
+        version = self._cases.version(case_id, n)
+        documents = read_documents(version.request) if version is not None and version.request else ()
+        document = documents[place] if place < len(documents) else None
+        file = handed(document.files[part]) if document is not None and part < len(document.files) else None
+        if document is None or file is None:
+            raise NotFound("no such document, or it cannot be read")
+        self.note(person, "read_document", case_id, n, document=document.source, part=part)
+        return document, file
+
+    def note(self, person: Person, action: str, case_id: str, n: int, **more: str | int) -> None:
         """Write down that somebody looked at something."""
-        entry = AuditEntry(self._clock.now(), person.id, person.role.value, action, f"case/{case_id}", {"version": n})
+        detail = {"version": n, **more}
+        entry = AuditEntry(self._clock.now(), person.id, person.role.value, action, f"case/{case_id}", detail)
         self._cases.note([entry])
 
     def _view(self, case: Case, versions: Sequence[Version]) -> CaseView:
@@ -175,26 +168,31 @@ class ReviewCase:
         record, forms, documents, unreadable = self._seen(versions, guideline)
         requested = frozenset(line.order for line in case.summary.lines if line.order)
         waits = case.state is CaseState.PENDED
+        names, events, acts = (
+            self._reads.names(),
+            self._reads.events_of(case.id),
+            self._reads.audit_of(f"case/{case.id}"),
+        )
         return CaseView(
             case=case,
             due=due_of(case.received, case.due if waits else None, self._clock.now()),
             version=newest,
             policy=f"{newest.policy_id}, version {newest.policy_version}",
-            orders=tuple(_order(each, guideline) for each in orders),
-            conditions={
-                int(line["sequence"]): tuple((each["condition"], each["holds"]) for each in line.get("conditions", ()))
-                for line in trace.get("lines", ())
-            },
+            findings=findings(orders, case.summary.lines, guideline) if orders else None,
+            doses=_doses(orders, case, guideline),
+            conditions={int(line["sequence"]): _conditions(line) for line in trace.get("lines", ())},
             annotations=_annotations(guideline, orders),
             timeline=timeline_picture(record, requested, newest.at.date()) if record else None,
             pain=pain_picture(record, self._vocabulary) if record else None,
             forms=forms,
             documents=documents,
-            history=self._history(case.id, versions),
+            request_n=next((each.n for each in reversed(versions) if each.request), 0),
+            history=_history(versions, events, acts, names),
             facts=_facts(guideline, orders),
-            criteria=tuple((each.id, each.text) for each in guideline.criteria.values()) if guideline else (),
+            criteria=_criteria(guideline),
             period=_period(guideline, case.request_type, self._clock.now().date()),
-            reviewer=self._reads.names().get(case.assigned_to, case.assigned_to),
+            reviewer=names.get(case.assigned_to, case.assigned_to),
+            deciders=_deciders(case, events, acts, names),
             proposal=self._reads.proposal(case.id) if waits else None,
             unreadable=unreadable,
         )
@@ -211,26 +209,52 @@ class ReviewCase:
             return None, (), (), True
         return seen.record, tuple(_worded(form, guideline) for form in seen.forms), seen.documents, False
 
-    def _history(self, case_id: str, versions: Sequence[Version]) -> tuple[Happened, ...]:
-        names = self._reads.names()
 
-        def happened(at: datetime, actor: str, what: str, n: int = 0) -> Happened:
-            return Happened(at, names.get(actor, actor), what, n)
+def _history(
+    versions: Sequence[Version], events: Sequence[StoredEvent], acts: Sequence[StoredAudit], names: Mapping[str, str]
+) -> tuple[Happened, ...]:
+    """The newest first; what was done by itself is the engine's, whoever sent the request."""
+    everything = [
+        Happened(each.at, names.get(each.actor, each.actor), version_words(each.kind), each.n) for each in versions
+    ]
+    everything += [
+        Happened(each.at, _who(each, names), _event(each.kind, each.detail))
+        for each in events
+        if each.kind not in _SAID_BY_VERSIONS
+    ]
+    everything += [
+        Happened(each.at, names.get(each.actor, each.actor), _ACTS[each.action])
+        for each in acts
+        if each.action in _ACTS
+    ]
+    everything.sort(key=lambda each: each.at)
+    everything.reverse()
+    repeats = pairwise([None, *everything])
+    return tuple(each for before, each in repeats if each and not _repeats(before, each))
 
-        everything = [happened(each.at, each.actor, version_words(each.kind), each.n) for each in versions]
-        everything += [
-            happened(each.at, each.actor, _event(each.kind, each.detail))
-            for each in self._reads.events_of(case_id)
-            if each.kind not in _SAID_BY_VERSIONS
-        ]
-        everything += [
-            happened(each.at, each.actor, _ACTS[each.action])
-            for each in self._reads.audit_of(f"case/{case_id}")
-            if each.action in _ACTS
-        ]
-        everything.sort(key=lambda each: each.at, reverse=True)
-        repeats = pairwise([None, *everything])
-        return tuple(each for before, each in repeats if each and not _repeats(before, each))
+
+def _who(event: StoredEvent, names: Mapping[str, str]) -> str:
+    by_itself = event.kind in _BY_ITSELF and event.actor not in names and event.detail.get("machine") is not False
+    return ENGINE if by_itself else names.get(event.actor, event.actor)
+
+
+def _deciders(
+    case: Case, events: Sequence[StoredEvent], acts: Sequence[StoredAudit], names: Mapping[str, str]
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Who decided each line as it stands now, with the second signer where there was one."""
+    newest = {event.detail.get("sequence"): event for event in events if event.kind == "line_decided"}
+    seconds = {
+        (each.actor, each.at): str(each.detail["seconded_by"]) for each in acts if each.detail.get("seconded_by")
+    }
+    found: dict[str, list[int]] = {}
+    for line in case.summary.lines:
+        event = newest.get(line.sequence)
+        if event is None or line.action not in FINAL:
+            continue
+        who = _who(event, names)
+        second = seconds.get((event.actor, event.at))
+        found.setdefault(f"{who} and {names.get(second, second)}" if second else who, []).append(line.sequence)
+    return tuple((who, tuple(of)) for who, of in found.items())
 
 
 def _repeats(newer: Happened | None, older: Happened) -> bool:
@@ -256,63 +280,32 @@ def _worded(form: Form, guideline: Guideline | None) -> Form:
 def _event(kind: str, detail: Mapping[str, Any]) -> str:
     said = event_words(kind)
     if kind == "line_decided":
-        return (
-            f"line {detail.get('sequence')}: {detail.get('action')}{' by the engine' if detail.get('machine') else ''}"
-        )
+        actions = {action.value: words for action, words in ACTION_WORDS.items()}
+        return f"line {detail.get('sequence')} {actions.get(str(detail.get('action')), detail.get('action'))}"
     return f"{said}: {detail['reason']}" if detail.get("reason") else said
 
 
-def _in_order(results: Mapping[str, Any], guideline: Guideline | None) -> list[str]:
-    """Criteria as the guideline has them, whatever order they were stored in."""
-    places = {key: place for place, key in enumerate(guideline.criteria if guideline else ())}
-    return sorted(results, key=lambda key: (places.get(key, len(places)), key))
+def _conditions(line: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:
+    """What an approval by machine asks for, in words; what does not hold first."""
+    held = [(condition_words(each["condition"]), each["holds"]) for each in line.get("conditions", ())]
+    return tuple(sorted(held, key=lambda each: each[1]))
 
 
-def _order(document: Mapping[str, Any], guideline: Guideline | None) -> OrderView:
-    results = document["criteria"]
-    return OrderView(
-        order=document["order"],
-        request_type=document["request_type"],
-        program=document["program"],
-        decision=document["decision"],
-        criteria=tuple(_criterion(key, results[key], guideline) for key in _in_order(results, guideline)),
-        sections=dict(sorted(document["sections"].items())),
-        dose=dose_picture(document["dose"], guideline) if document["dose"] else None,
-        flags=tuple(FlagView(each["code"], flag_words(each["code"]), each["subject"]) for each in document["flags"]),
-        tier=document["tier"]["tier"].replace("_", " "),
-        caveats=tuple(each.replace("_", " ") for each in document["tier"]["caveats"]),
-        icd=document["icd"]["status"].replace("_", " "),
-        icd_codes=tuple(document["icd"]["codes"]),
-        billing=tuple(document["billing"]),
+def _doses(orders: Sequence[Mapping[str, Any]], case: Case, guideline: Guideline | None) -> tuple[DoseView, ...]:
+    return tuple(
+        DoseView(
+            tuple(line.sequence for line in case.summary.lines if line.order == order["order"]),
+            dose_picture(order["dose"], guideline),
+        )
+        for order in orders
+        if order["dose"]
     )
 
 
-def _criterion(key: str, result: Mapping[str, Any], guideline: Guideline | None) -> CriterionView:
-    stated = guideline.criteria.get(key) if guideline else None
-    facts = guideline.facts if guideline else {}
-    return CriterionView(
-        id=key,
-        text=stated.text if stated else "",
-        cite=stated.cite if stated else "",
-        status=result["status"],
-        told=tuple(told(each) for each in result["evidence"]),
-        missing=tuple(facts[name].text if name in facts else name for name in result["missing"]),
-    )
-
-
-def told(evidence: Mapping[str, Any]) -> Told:
-    """Evidence told apart by who says it: an answer of a form, the chart, or arithmetic over the chart.
-
-    A length over several prescriptions, a relief in percent, an age: no single entry of the chart says it.
-    """
-    source, shows = evidence["source"], evidence["shows"]
-    if source.startswith("QuestionnaireResponse"):
-        by = "attestation"
-    elif "/" not in source or " days in all" in shows or "%" in shows or shows.endswith(" years old"):
-        by = "computed"
-    else:
-        by = "chart"
-    return Told(by, source, evidence["date"] or "", shows)
+def _criteria(guideline: Guideline | None) -> tuple[tuple[str, str, str], ...]:
+    if guideline is None:
+        return ()
+    return tuple((each.id, guideline.criterion_name(each.id), each.text) for each in guideline.criteria.values())
 
 
 def _annotations(guideline: Guideline | None, orders: Sequence[Mapping[str, Any]]) -> tuple[Annotation, ...]:

@@ -41,7 +41,8 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
     due: Due
     reviewer: str  # name of whom it is assigned to
     asked: str  # "morphine, intrathecal; pump"
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # to filter by
+    why: tuple[str, ...]  # in words, where no criterion says it
     drugs: tuple[str, ...]
 
 
@@ -120,6 +121,13 @@ def reasons_of(lines: Sequence[CaseLine]) -> tuple[str, ...]:
     return _sorted(reason.criterion or reason.provision or OTHER_REASON for line in pended for reason in line.reasons)
 
 
+def _why(lines: Sequence[CaseLine]) -> tuple[str, ...]:
+    """The reasons without a criterion or provision, each once, in the order of the lines."""
+    pended = [line for line in lines if line.action is ReviewAction.PENDED and not line.cancelled]
+    said = [each.text for line in pended for each in line.reasons if not (each.criterion or each.provision)]
+    return tuple(dict.fromkeys(said))
+
+
 def asked_for(lines: Sequence[CaseLine]) -> str:
     """What is asked for, in a few words."""
     said = []
@@ -140,6 +148,7 @@ def _row(case: Case, now: datetime, names: Mapping[str, str]) -> QueueRow:
         reviewer=names.get(case.assigned_to, case.assigned_to),
         asked=asked_for(lines),
         reasons=reasons_of(lines),
+        why=_why(lines),
         drugs=_sorted(drug for line in lines for drug in line.drugs),
     )
 

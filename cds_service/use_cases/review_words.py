@@ -17,7 +17,7 @@ STATE_WORDS = {
 ACTION_WORDS = {
     ReviewAction.APPROVED: "approved",
     ReviewAction.NOT_CERTIFIED: "not certified",
-    ReviewAction.PENDED: "pended",
+    ReviewAction.PENDED: "waits",
     ReviewAction.MODIFIED: "approved with a change",
     ReviewAction.CANCELLED: "cancelled",
 }
@@ -83,13 +83,47 @@ _CHANGED_KINDS = {
 _EVENTS = {
     "received": "request received",
     "line_decided": "a line was decided",
-    "pended": "pended for a reviewer",
+    "pended": "waits for a reviewer",
     "information_wanted": "more was asked for",
     "updated": "request changed by the provider",
     "cancelled": "cancelled by the provider",
     "decided": "every line is decided",
     "extended": "time extended",
     "appeal": "appealed",
+}
+
+
+_CONDITIONS = {
+    "order_understood": "the line names an order that can be read",
+    "in_scope": "the guideline speaks of this service",
+    "request_type_stated": "the guideline states criteria for this kind of request",
+    "criteria_met": "all criteria appear met and nothing is missing",
+    "program_standard": "the member's program is Standard",
+    "coverage_in_force": "the coverage is in force",
+    "covered_throughout": "the coverage lasts as long as an approval would",
+    "benefit_medical": "the medical benefit pays",
+    "order_active": "the order is active and signed",
+    "dose_within_table": "dose and concentration are within the guideline's table",
+    "nothing_doubtful": "nothing in the request is in doubt",
+    "attested": "the form is signed by a prescriber, and not too long ago",
+    "not_appealed": "this is no appeal",
+    "insurer_ours": "the request is addressed to this payer",
+    "no_other_insurance": "no other insurance may have to pay too",
+    "patient_living": "the patient is not recorded as deceased",
+    "patient_record_active": "the patient's record is in use",
+    "rules_known": "no part of the request follows rules of its own",
+    "still_current": "order and date of service still hold",
+    "answers_fit_diagnoses": "diagnoses and answers agree",
+    "chart_agrees": "the answers agree with the chart as it was at signing",
+    "code_fits": "the billing code fits what is ordered",
+    "quantity_fits": "the number of units fits dose and period",
+}
+FORM_WORDS = {
+    "completed": "finished",
+    "amended": "finished, then changed",
+    "in-progress": "not finished",
+    "stopped": "given up",
+    "entered-in-error": "entered in error",
 }
 
 
@@ -127,6 +161,11 @@ def span(time: timedelta) -> str:
 def flag_words(code: str) -> str:
     """A flag of a determination for a person; one that is new here is shown by its code."""
     return _FLAGS.get(code, code.replace("_", " "))
+
+
+def condition_words(condition: str) -> str:
+    """A condition of an approval by machine, as it should be."""
+    return _CONDITIONS.get(condition, condition.replace("_", " "))
 
 
 def version_words(kind: str) -> str:

@@ -61,7 +61,7 @@ PENDS: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("a criterion not met", {"values": COMPLETE | {"life_expectancy_ge_3_months": "no"}}, "criteria_met", "I.1"),
     ("a fact missing", {"values": without("noninvasive_trial_weeks")}, "criteria_met", "Length of the noninvasive"),
-    ("the stem not met", {"values": COMPLETE | {"severe_chronic_intractable_pain": "no"}}, "criteria_met", "stem"),
+    ("the stem not met", {"values": COMPLETE | {"severe_chronic_intractable_pain": "no"}}, "criteria_met", "the indication is"),
     ("a dose above the table", {"order": morphine("1.6")}, "dose_within_table", "informational table"),
     ("an order that runs no more", {"order": morphine(doNotPerform=True)}, "order_active", "not an active"),
     ("an old signature", {"authored": "2025-11-30"}, "attested", "signature is too old"),

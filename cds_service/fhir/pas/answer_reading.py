@@ -35,6 +35,7 @@ class ReadAnswer(msgspec.Struct, frozen=True):
 
     outcome: str
     lines: tuple[AnswerLine, ...]
+    disposition: str  # what is said of the whole, the reviewer's note above all
     notes: tuple[str, ...]  # those that belong to no line
     wanted: tuple[str, ...]
     by_person: bool | None
@@ -57,6 +58,7 @@ def read_answer(bundle: bytes) -> ReadAnswer:
     return ReadAnswer(
         outcome=word(response.get("outcome")),
         lines=tuple(lines),
+        disposition=word(response.get("disposition")),
         notes=tuple(text for number, text in notes.items() if number not in used and text),
         wanted=tuple(_wanted(resources)),
         by_person=_by_person(response),

@@ -12,11 +12,11 @@ import msgspec
 
 from cds_service.domain.record import Availability, Record
 from cds_service.fhir.chart import Chart
-from cds_service.fhir.concepts import dicts, label, number, word
+from cds_service.fhir.concepts import dicts, number, word
 from cds_service.fhir.json import parse
+from cds_service.fhir.pas.documents import MAX_BYTES, Document, author_of, by_address, documents_of
 from cds_service.fhir.record import read_record
 
-MAX_BYTES = 100_000_000
 EVIDENCE = "https://cds.example.org/fhir/StructureDefinition/answer-evidence"
 ORIGIN = "information-origin"  # last part of the extension's address, in every version of DTR
 _ORIGINS = {
@@ -52,15 +52,6 @@ class Form(msgspec.Struct, frozen=True):
     narrative: str  # XHTML as sent: to be sanitised before it is shown
 
 
-class Document(msgspec.Struct, frozen=True):
-    """A document that the request carries or names."""
-
-    source: str
-    title: str
-    kind: str
-    date: str
-
-
 class RequestSeen(msgspec.Struct, frozen=True):
     """All of it."""
 
@@ -72,10 +63,10 @@ class RequestSeen(msgspec.Struct, frozen=True):
 def read_seen(request: bytes, questionnaire: str) -> RequestSeen:
     """Read a stored request. ``questionnaire``: canonical of the coverage questionnaire, without version."""
     bundle = parse(request, max_bytes=MAX_BYTES)
-    held = [entry.get("resource") for entry in dicts(bundle.get("entry"))] if type(bundle) is dict else []
+    entries = list(dicts(bundle.get("entry"))) if type(bundle) is dict else []
     resources: dict[str, list[Resource]] = {}
     index: dict[str, Resource] = {}
-    for resource in held:
+    for resource in (entry.get("resource") for entry in entries):
         if type(resource) is dict:
             kind = word(resource.get("resourceType"))
             resources.setdefault(kind, []).append(resource)
@@ -89,21 +80,22 @@ def read_seen(request: bytes, questionnaire: str) -> RequestSeen:
         index=index,
         availability=dict.fromkeys(resources, Availability.COMPLETE),
     )
+    named = by_address(entries)
     return RequestSeen(
         record=read_record(chart, questionnaire=questionnaire),
-        forms=tuple(_form(each) for each in resources.get("QuestionnaireResponse", [])),
-        documents=tuple(_document(each) for each in resources.get("DocumentReference", [])),
+        forms=tuple(_form(each, named) for each in resources.get("QuestionnaireResponse", [])),
+        documents=documents_of(entries),
     )
 
 
-def _form(response: Resource) -> Form:
+def _form(response: Resource, named: dict[str, Resource]) -> Form:
     author, text = response.get("author"), response.get("text")
     return Form(
         source=f"QuestionnaireResponse/{word(response.get('id'))}",
         questionnaire=word(response.get("questionnaire")),
         status=word(response.get("status")),
         authored=word(response.get("authored")),
-        author=word(author.get("display") or author.get("reference")) if type(author) is dict else "",
+        author=author_of(author, response, named) if type(author) is dict else "",
         answers=tuple(_answers(response, 0)),
         narrative=word(text.get("div")) if type(text) is dict else "",
     )
@@ -165,15 +157,3 @@ def _part(part: Resource | None) -> str:
         return ""
     reference = part.get("valueReference")
     return word(reference.get("reference")) if type(reference) is dict else word(part.get("valueString"))
-
-
-def _document(resource: Resource) -> Document:
-    contents = list(dicts(resource.get("content")))
-    attachment = contents[0].get("attachment") if contents else None
-    title = word(attachment.get("title")) if type(attachment) is dict else ""
-    return Document(
-        source=f"DocumentReference/{word(resource.get('id'))}",
-        title=title or word(resource.get("description")) or label(resource.get("type")),
-        kind=label(resource.get("type")),
-        date=word(resource.get("date"))[:10],
-    )

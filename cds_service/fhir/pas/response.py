@@ -186,8 +186,11 @@ def _disposition(said: Said) -> str:
     if said.error is not None:
         return said.error.text
     waiting = sum(line.action is ReviewAction.PENDED for line in said.lines)
+    if waiting == len(said.lines) > 0:
+        return "The request waits for a decision."
     if waiting:
-        return f"{waiting} of {len(said.lines)} lines wait for a decision"
+        others = len(said.lines) - waiting
+        return f"{others} of {len(said.lines)} lines settled; {waiting} still {'waits' if waiting == 1 else 'wait'}."
     return ""
 
 

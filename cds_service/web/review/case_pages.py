@@ -14,7 +14,7 @@ from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from cds_service.domain.payer import ReviewRules
-from cds_service.domain.prior_auth import AuditEntry, HumanDecision, ReviewAction, Version
+from cds_service.domain.prior_auth import AuditEntry, HumanDecision, Reason, ReviewAction, Version
 from cds_service.domain.review import Person, Right
 from cds_service.errors import Conflict, NotAllowed, NotFound, RuleBroken
 from cds_service.fhir.pas.answer_reading import read_answer
@@ -280,7 +280,6 @@ def _letter_page(desk: Desk, case_id: str) -> Response:
 
 
 def _letter_line(line: Any, view: CaseView) -> dict[str, Any]:
-    criteria = dict(view.criteria)
     return {
         "text": line.text or line.kind.value,
         "words": ACTION_WORDS[line.action],
@@ -288,17 +287,18 @@ def _letter_line(line: Any, view: CaseView) -> dict[str, Any]:
         "authorized": line.authorized,
         "adverse": line.action in {ReviewAction.NOT_CERTIFIED, ReviewAction.MODIFIED},
         "reasons": [
-            {"text": reason.text, "basis": _basis(reason.criterion, reason.provision, criteria, view.policy)}
+            {"text": reason.text, "basis": _basis(reason, view)}
             for reason in line.reasons
             if line.action is not ReviewAction.APPROVED
         ],
     }
 
 
-def _basis(criterion: str, provision: str, criteria: Mapping[str, str], policy: str) -> str:
-    if criterion:
-        return f"Criterion {criterion} of {policy}: {criteria.get(criterion, '')}"
-    return f"Based on: {provision}" if provision else ""
+def _basis(reason: Reason, view: CaseView) -> str:
+    if reason.criterion:
+        name, text = view.named.get(reason.criterion, (reason.criterion, ""))
+        return f"Criterion {name} of {view.policy}: {text}"
+    return f"Based on: {reason.provision}" if reason.provision else ""
 
 
 def _shown(bundle: bytes, view: CaseView, wanted: Sequence[str]) -> dict[str, Any]:
@@ -319,6 +319,7 @@ def _shown(bundle: bytes, view: CaseView, wanted: Sequence[str]) -> dict[str, An
             }
             for line in read.lines
         ],
+        "disposition": read.disposition,
         "notes": read.notes,
         "wanted": [questions.get(each, each) for each in wanted] or [each for each in read.wanted if each != _FORM],
         "by": _BY[read.by_person],

@@ -62,7 +62,7 @@ class Renderer:
             "program_words": words.PROGRAM_WORDS,
             "request_words": words.REQUEST_WORDS,
             "status_words": words.STATUS_WORDS,
-            "decision_words": words.DECISION_WORDS,
+            "form_words": words.FORM_WORDS,
         }
 
     def refused(self, error: CdsServiceError) -> Response:

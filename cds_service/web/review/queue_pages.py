@@ -23,6 +23,7 @@ def add_queue(
     routes: Blueprint, guard: Guard, renderer: Renderer, queue: ReviewQueue, guidelines: Sequence[Guideline]
 ) -> None:
     """Add the routes to the blueprint of the workplace."""
+    names = {ident: each.criterion_name(ident) for each in guidelines for ident in each.criteria}
     drugs = sorted({drug for guideline in guidelines for drug in guideline.scope.drugs})
 
     @guard.page(routes, "", Right.READ_FIGURES)
@@ -39,6 +40,7 @@ def add_queue(
             wanted=wanted,
             page=page,
             drugs=drugs,
+            criterion_names=names,
             programs=sorted({*page.programs, wanted.program} - {""}),
             page_link=lambda number: _link(wanted, number),
         )

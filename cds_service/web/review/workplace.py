@@ -23,6 +23,7 @@ from cds_service.web.call_note import NOTE
 from cds_service.web.review.audit_pages import Report, add_audit
 from cds_service.web.review.case_pages import Desk, Settler, add_cases
 from cds_service.web.review.delivery_pages import add_deliveries
+from cds_service.web.review.document_pages import add_documents
 from cds_service.web.review.figure_pages import add_figures
 from cds_service.web.review.guard import HEADERS, Guard
 from cds_service.web.review.pages import Renderer, sanitised
@@ -74,6 +75,7 @@ def blueprint(workplace: Workplace) -> Blueprint:
     )
     add_queue(routes, guard, renderer, workplace.queue, workplace.guidelines)
     add_cases(routes, _desk(workplace, guard, renderer))
+    add_documents(routes, guard, workplace.cases)
     add_figures(routes, guard, renderer, workplace.reads, workplace.guidelines, workplace.clock)
     if workplace.outbox is not None and workplace.waiting is not None:
         add_deliveries(routes, guard, renderer, workplace.outbox, workplace.waiting, workplace.clock)
@@ -107,7 +109,7 @@ def _desk(workplace: Workplace, guard: Guard, renderer: Renderer) -> Desk:
 
 def _with_headers(answer: Response) -> Response:
     for name, value in HEADERS:
-        answer.headers[name] = value
+        answer.headers.setdefault(name, value)  # a document of a request has a stricter policy of its own
     return answer
 
 

@@ -1,0 +1,210 @@
+"""What the page of a case tells a reviewer: all of it once, in plain words, and documents that open safely."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cds_service.domain.prior_auth import Case
+from tests.support import pas_bundles
+from tests.support.review_desk import Browser, Desk, history, put_case
+
+NURSE, PHYSICIAN, OWNER = "demo-nurse", "demo-physician", "demo-policy-owner"
+SUBJECT = {"reference": "Patient/pat-1"}
+PAGE = b"<html><script>alert(document.cookie)</script></html>"
+FILES = [
+    ("Trial visit", "text/plain", b"Pain 8 before, 3.5 after."),
+    ("Consult", "application/pdf", b"%PDF-1.4\n..."),
+    ("Photo", "image/png", b"\x89PNG\r\n\x1a\n...."),
+    ("<b>Portal</b> page", "text/html", PAGE),
+    ("Not what it says", "application/pdf", PAGE),
+]
+
+
+def ordered(kind: str, ident: str, text: str, system: str, code: str) -> dict[str, Any]:
+    coded = "codeCodeableConcept" if kind == "DeviceRequest" else "code"
+    return {
+        "resourceType": kind,
+        "id": ident,
+        "status": "active",
+        "intent": "order",
+        coded: pas_bundles.concept(system, code, text=text),
+        "subject": SUBJECT,
+        "authoredOn": pas_bundles.DAY,
+        "requester": {"reference": "Practitioner/prac-1"},
+    }
+
+
+def documents() -> list[dict[str, Any]]:
+    return [
+        {
+            "resourceType": "DocumentReference",
+            "id": f"doc-{place}",
+            "status": "current",
+            "type": {"text": "Progress note"},
+            "subject": SUBJECT,
+            "date": "2026-02-20T10:00:00Z",
+            "author": [{"reference": "Practitioner/prac-1"}],
+            "content": [{"attachment": {"contentType": kind, "title": title, "data": b64encode(content).decode()}}],
+        }
+        for place, (title, kind, content) in enumerate(FILES)
+    ]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    made = Desk(tmp_path_factory.mktemp("case"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def nurse(desk: Desk) -> Browser:
+    return Browser(desk.app(), NURSE)
+
+
+@pytest.fixture(scope="module")
+def case(desk: Desk) -> Case:
+    """A drug above the table, a refill, a procedure and a pump, with documents; one answer is open."""
+    orders = [
+        ordered("ServiceRequest", "refill", "Refilling of the pump", pas_bundles.CPT, "95990"),
+        ordered("ServiceRequest", "procedure", "Implantation of the pump", pas_bundles.CPT, "62362"),
+        ordered("DeviceRequest", "pump", "Programmable pump", pas_bundles.HCPCS, "E0783"),
+    ]
+    items = [
+        pas_bundles.item(),
+        pas_bundles.item(2, code="95990", system=pas_bundles.CPT, order="ServiceRequest/refill"),
+        pas_bundles.item(3, code="62362", system=pas_bundles.CPT, order="ServiceRequest/procedure"),
+        pas_bundles.item(4, code="E0783", order="DeviceRequest/pump"),
+    ]
+    more = [*history(), *orders, *documents()]
+    return put_case(desk, 2001, items=items, more=more, order=pas_bundles.morphine("1.8"))
+
+
+@pytest.fixture
+def page(nurse: Browser, case: Case) -> str:
+    return nurse.get(f"/review/cases/{case.id}").get_data(as_text=True)
+
+
+def section(page: str, name: str) -> str:
+    return page.partition(f'<h2 id="{name}">')[2].partition("</section>")[0]
+
+
+def test_a_criterion_of_several_lines_is_shown_once_and_only_what_is_open_is_open(page: str) -> None:
+    criteria = section(page, "criteria")
+    for text in ("Life expectancy is 3 months or more", "Medical contraindications to an implanted device"):
+        assert criteria.count(f"</strong> {text}") == 1
+    unfolded = [part for part in criteria.split("<li id=")[1:] if "<details open>" in part]
+    assert [part.partition(">")[0] for part in unfolded] == ['"criterion-I.1"']
+    assert "The diagnosis comes from the problem list" in criteria
+    assert re.search(
+        r"Daily dose above the guideline&#39;s table \(morphine\) <small class=\"inline\">line 1<", criteria
+    )
+    assert page.count('<a class="tag plain" href="#criterion-I.1">I.1</a>') == 4, "each line leads to what it waits for"
+
+
+def test_no_word_of_the_inside_is_shown(page: str) -> None:
+    seen = re.sub(r"<(code|style|script)\b.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    assert not re.search(r"\bstem\b|in-progress|_met\b|not_met|lines wait|MedicationRequest/|\bA[134]\b", seen)
+    assert "Indication" in seen
+    assert "finished" in section(page, "documents")
+
+
+def test_the_documents_are_listed_with_type_date_and_author(page: str, case: Case) -> None:
+    rows = section(page, "documents").partition("<h3>Documents</h3>")[2].split("<tr>")[2:]
+    assert len(rows) == len(FILES)
+    for row in rows:
+        assert all(word in row for word in ("Progress note", "2026-02-20", "Ada Field"))
+    assert "&lt;b&gt;Portal&lt;/b&gt;" in rows[3]
+    assert [re.search(r">(Open|Download)<", row)[1] for row in rows] == ["Open", "Open", "Open", "Download", "Open"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("place", "media_type", "shown"),
+    [
+        (0, "text/plain; charset=utf-8", "inline"),
+        (1, "application/pdf", "inline"),
+        (2, "image/png", "inline"),
+        (3, "application/octet-stream", "attachment"),  # a page is never one of ours
+        (4, "application/octet-stream", "attachment"),  # nor is what only says that it is none
+    ],
+)
+def test_bad_input_109_a_document_can_only_be_looked_at(
+    nurse: Browser, case: Case, place: int, media_type: str, shown: str
+) -> None:
+    answer = nurse.get(f"/review/cases/{case.id}/versions/1/documents/{place}/0")
+    assert answer.status_code == 200
+    assert answer.data == FILES[place][2]
+    headers = answer.headers
+    assert headers["Content-Type"] == media_type
+    assert headers["Content-Disposition"].startswith(f"{shown}; filename=")
+    policy = headers.getlist("Content-Security-Policy")
+    assert len(policy) == 1
+    assert {"default-src 'none'", "sandbox"} <= {part.strip() for part in policy[0].split(";")}
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_bad_input_120_opening_a_document_is_in_the_audit_log_and_in_the_history(
+    desk: Desk, nurse: Browser, case: Case
+) -> None:
+    nurse.get(f"/review/cases/{case.id}/versions/1/documents/1/0")
+    last = desk.reads.audit_of(f"case/{case.id}")[-1]
+    assert (last.actor, last.action) == (NURSE, "read_document")
+    assert last.detail == {"version": 1, "document": "DocumentReference/doc-1", "part": 0}
+    assert "opened a document" in nurse.get(f"/review/cases/{case.id}").get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    "rest", ["1/documents/5/0", "1/documents/0/1", "2/documents/0/0", "1/documents/-1/0", "9" * 30 + "/documents/0/0"]
+)
+def test_a_document_that_is_not_there_is_no_page_and_no_event(
+    desk: Desk, nurse: Browser, case: Case, rest: str
+) -> None:
+    before = len(desk.reads.audit_of(f"case/{case.id}"))
+    assert nurse.get(f"/review/cases/{case.id}/versions/{rest}").status_code == 404
+    assert len(desk.reads.audit_of(f"case/{case.id}")) == before
+
+
+def test_who_sees_no_case_sees_no_document(desk: Desk, case: Case) -> None:
+    path = f"/review/cases/{case.id}/versions/1/documents/0/0"
+    assert Browser(desk.app(), OWNER).get(path).status_code == 403
+    assert Browser(desk.app()).get(path).status_code == 303
+
+
+def test_the_note_is_part_of_what_is_shown_before_it_is_sent(desk: Desk, nurse: Browser) -> None:
+    case = put_case(desk, 2003)
+    nurse.get(f"/review/cases/{case.id}")
+    note = "Please call me about the date of the trial <i>before</i> Friday."
+    form = {"version": 1, "action-1": "A1", "start-1": "2026-03-02", "end-1": "2026-04-01", "note": note}
+    page = nurse.post(f"/review/cases/{case.id}/draft", form).get_data(as_text=True)
+    shown = page.partition("Note on the whole request")[2].partition("<details>")[0]
+    assert "date of the trial &lt;i&gt;before&lt;/i&gt; Friday" in shown
+
+
+def test_a_decided_case_says_who_decided_which_line(desk: Desk, nurse: Browser) -> None:
+    items = [pas_bundles.item(), pas_bundles.item(2, code="E0783", order="DeviceRequest/pump")]
+    pump = ordered("DeviceRequest", "pump", "Programmable pump", pas_bundles.HCPCS, "E0783")
+    case = put_case(desk, 2004, items=items, more=[pump])
+    physician = Browser(desk.app(), PHYSICIAN)
+    for browser, version, line in ((nurse, 1, 1), (physician, 2, 2)):
+        browser.get(f"/review/cases/{case.id}")
+        form = {"version": version, f"action-{line}": "A1", f"start-{line}": "2026-03-02", f"end-{line}": "2026-04-01"}
+        browser.post(f"/review/cases/{case.id}/decide", form | {"act": "send"})
+    page = nurse.get(f"/review/cases/{case.id}").get_data(as_text=True)
+    head = page.partition('<div class="case-head">')[2].partition("</dl>")[0]
+    assert "nobody" not in head
+    said = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", head.partition("Decided by")[2]))
+    assert said.strip() == "Robin Hale line 1 Ada Quill line 2"
+
+
+def test_what_the_engine_approved_is_said_to_be_its_own(desk: Desk, nurse: Browser) -> None:
+    case = put_case(desk, 2005, values=pas_bundles.COMPLETE)
+    page = nurse.get(f"/review/cases/{case.id}").get_data(as_text=True)
+    assert "<dt>Decided by</dt><dd><bdi>the engine, without a person</bdi>" in page
+    assert "line 1 approved</strong>, <bdi>the engine, without a person</bdi>" in page
