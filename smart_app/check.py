@@ -10,13 +10,15 @@ from cds_service.errors import ConfigurationError
 from smart_app.app import World
 from smart_app.errors import Trouble
 from smart_app.keys import AppKeys
-from smart_app.outbound import Outbound
+from smart_app.outbound import Egress, Outbound, OutboundFailure, json_object
 from smart_app.payer_client import PayerClient, PayerTrouble
 from smart_app.registry import EhrProfile, PayerProfile
 from smart_app.registry_files import load_registry
 from smart_app.settings import Settings, refuse_plain_http
 from smart_app.smart.assertion import client_assertion
 from smart_app.smart.discovery import Discovery, missing_features
+
+_OWN_SECONDS = 5  # for the app's own key set
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -35,7 +37,8 @@ def check_all(settings: Settings, world: World) -> tuple[Finding, ...]:
 def _findings(settings: Settings, world: World) -> Iterator[Finding]:
     yield _tried("settings", lambda: refuse_plain_http(settings), settings.public_url)
     keys = AppKeys(settings.key_dir, world.random_bytes)
-    yield _tried("signing keys", lambda: keys.signing, f"published at {settings.jwks_url}")
+    outbound = Outbound(world.http, world.monotonic)
+    yield _signing_keys(keys, settings, outbound)
     yield _tried("sealing keys", lambda: keys.sealer, "present")
     try:
         registry = load_registry(
@@ -48,7 +51,6 @@ def _findings(settings: Settings, world: World) -> Iterator[Finding]:
         yield Finding("EHRs", fine=False, said=f"none is registered in {settings.config_dir / 'ehrs'}")
     if not registry.payers:
         yield Finding("payers", fine=False, said=f"none is registered in {settings.config_dir / 'payers'}")
-    outbound = Outbound(world.http, world.monotonic)
     payers = PayerClient(outbound, lambda payer, endpoint: _assertion(keys, settings, world, payer, endpoint))
     for ehr in registry.ehrs.values():
         yield _ehr(ehr, Discovery(outbound))
@@ -66,6 +68,27 @@ def _assertion(keys: AppKeys, settings: Settings, world: World, payer: PayerProf
         new_secret=world.new_secret,
         jwks_url=settings.jwks_url,
     )
+
+
+def _signing_keys(keys: AppKeys, settings: Settings, outbound: Outbound) -> Finding:
+    """Whether they are there, and whether others find them where we say. One may check before the app is started."""
+    try:
+        ours = {each["kid"] for each in keys.signing.public_set()["keys"]}
+    except ConfigurationError as error:
+        return Finding("signing keys", fine=False, said=error.diagnostics)
+    egress = Egress((settings.jwks_url,), (), allow_private=True, allow_http=settings.insecure_dev, ca_file=None)
+    try:
+        shown = json_object(outbound.json(settings.jwks_url, egress, _OWN_SECONDS).body) or {}
+    except OutboundFailure:
+        shown = {}
+    listed = shown.get("keys")
+    if isinstance(listed, list) and ours <= {each.get("kid") for each in listed if isinstance(each, dict)}:
+        return Finding("signing keys", fine=True, said=f"published at {settings.jwks_url}")
+    said = (
+        f"present, but not to be seen at {settings.jwks_url}\n"
+        "Start the app, or name its address here: SMART_APP_PUBLIC_URL, or SMART_APP_PORT on one's own machine"
+    )
+    return Finding("signing keys", fine=True, said=said)
 
 
 def _tried(what: str, work: Callable[[], object], said: str) -> Finding:
@@ -112,17 +135,18 @@ def _payer(payer: PayerProfile, client: PayerClient) -> Finding:
 _TROUBLES = {
     "away": "its DTR base or token endpoint does not answer",
     "busy": "it asks to come again later",
-    "refused": "it does not let the app in: is the client registered there, with our key set?",
+    "refused": "it does not let the app in: is the client registered there, and can it read our key set?",
     "declined": "it does not answer metadata of its DTR base",
     "unreadable": "it answers with something that is no FHIR",
 }
 
 
 def table(findings: Iterable[Finding]) -> str:
-    """One line each: what, ok or wrong, and what there is to say."""
+    """What, ok or wrong, and what there is to say; each further line of that stands below the first."""
     shown = tuple(findings)
     width = max((len(each.what) for each in shown), default=0)
+    margin = "\n" + " " * (width + len("  WRONG  "))
     return "\n".join(
-        f"{each.what:<{width}}  {'ok   ' if each.fine else 'WRONG'}  {each.said.replace(chr(10), '; ')}"
+        f"{each.what:<{width}}  {'ok   ' if each.fine else 'WRONG'}  {each.said.replace(chr(10), margin)}"
         for each in shown
     )

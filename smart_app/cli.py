@@ -125,7 +125,8 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
 def check() -> None:
     """Check settings, keys and registrations, ask every EHR and payer about itself, and print a table.
 
-    Exit status 1: something is wrong; the table says what.
+    It knows the app by the settings in force. For what `make run` started, say `. var/demo.env` first. Exit status 1:
+    something is wrong; the table says what.
     """
     from smart_app.app import real_world
     from smart_app.check import check_all, table

@@ -16,7 +16,7 @@ import msgspec
 from cds_service.fhir.concepts import dicts
 from cds_service.fhir.operation_outcome import operation_outcome
 from smart_app.chart_reads import at_once
-from smart_app.dtr.wire import intended_use_of, payers_own_of
+from smart_app.dtr.wire import intended_use_of, others_of, payers_own_of
 from smart_app.ehr_client import EhrClient, Seen
 from smart_app.errors import Trouble
 from smart_app.form_parts import FormParts
@@ -195,7 +195,9 @@ class CoverageForms:
         now = self.parts.now()
         identifier = f"urn:uuid:{self.parts.new_id()}"
         intended = intended_use_of(package.draft or {}) or FormFile(as_of=now).intended_use
-        payers_own = payers_own_of(package.draft or package.saved or {})
+        kept = payers_own_of(package.saved or {})
+        known = {each.get("url") for each in kept}
+        payers_own = (*kept, *(each for each in payers_own_of(package.draft or {}) if each.get("url") not in known))
         if package.saved is not None:
             resumed = _resumed(form, package, now, identifier, intended)
             return msgspec.structs.replace(resumed, payers_own=payers_own)
@@ -263,6 +265,7 @@ def _resumed(form: Form, package: PackageCopy, now: datetime, identifier: str, i
         etag=f'W/"{version}"' if isinstance(version, str) else "",
         identifier=str(own[0]["value"]) if own else identifier,
         intended_use=intended_use_of(saved) or intended,
+        others=others_of(saved),
     )
 
 

@@ -6,6 +6,7 @@ changed elsewhere nothing is written: both versions are shown, and the person ch
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from typing import Any
 
 import msgspec
@@ -15,11 +16,12 @@ from smart_app.dtr.context import ORDER_TYPES
 from smart_app.dtr.signature import signed
 from smart_app.dtr.signed_order import Draft, Signed, find
 from smart_app.dtr.urls import SIGNATURE
-from smart_app.dtr.wire import Links, ResponseState, hand_off, header, references_of
+from smart_app.dtr.wire import Links, ResponseState, hand_off, header, others_of, references_of, without_orphans
 from smart_app.ehr_client import EhrClient, Saved
 from smart_app.form_parts import FormParts
 from smart_app.sdc import filling as fillings
 from smart_app.sdc import keys
+from smart_app.sdc.entry import zone_of
 from smart_app.sdc.filling import Origin
 from smart_app.sdc.response import from_response, to_response, with_authors
 from smart_app.sessions import Launch
@@ -60,7 +62,7 @@ class FormSaving:
         """Complete it: attested by who is signed in, now; signed electronically where the form asks for that."""
         if not opened.work.may_sign:
             return Outcome("not_allowed", opened)
-        attested = self._attested(opened)
+        attested = self._attested(opened, zone_of(ehr.profile.time_zone))
         if not attested.view.ready or (opened.entry.adaptive and not opened.file.finished):
             return Outcome("not_ready", opened)
         response = self._signed(attested, self.response(launch, attested, "completed"))
@@ -84,6 +86,7 @@ class FormSaving:
             questionnaire=file.grown,
             coverage_information=_undisputed(opened),
             payers_own=file.payers_own,
+            others=file.others,
         )
         version = opened.payer.dtr_version
         head = header(version, links(launch, opened), opened.author, self._parts.now(), state)
@@ -91,7 +94,7 @@ class FormSaving:
         written: Resource = to_response(
             opened.form, filling, opened.context, head, vocabulary=version, only_enabled=status == "completed"
         )
-        return written
+        return without_orphans(written)
 
     def keep_mine(self, launch: Launch, ehr: EhrClient, opened: Opened) -> Outcome:
         """Of two versions, the one on this page: it is written over the other one, which the person has seen."""
@@ -103,7 +106,13 @@ class FormSaving:
         theirs = opened.file.theirs or {}
         filling = from_response(opened.form, theirs, auto=Origin.AUTO_CLIENT)
         taken = with_file(
-            opened, filling=filling, etag=opened.file.theirs_etag, theirs=None, theirs_etag="", changed=False
+            opened,
+            filling=filling,
+            etag=opened.file.theirs_etag,
+            theirs=None,
+            theirs_etag="",
+            changed=False,
+            others=others_of(theirs),
         )
         return self._forms.keep(launch, taken)
 
@@ -130,9 +139,9 @@ class FormSaving:
         theirs = with_file(opened, theirs=seen.one, theirs_etag=seen.etag, changed=True)
         return Outcome("conflict", self._forms.keep(launch, theirs))
 
-    def _attested(self, opened: Opened) -> Opened:
-        """Name and day of the attestation, where the form has these questions: who signs, on the day of signing."""
-        author, day = opened.author, self._parts.now().date().isoformat()
+    def _attested(self, opened: Opened, zone: tzinfo | None) -> Opened:
+        """Name and day of the attestation, where the form has these questions: who signs, on the clinic's day."""
+        author, day = opened.author, self._parts.now().astimezone(zone or UTC).date().isoformat()
         name = author.display or author.reference
         filling = opened.file.filling
         for link_id, member, value in ((ATTESTED_BY, "valueString", name), (ATTESTED_ON, "valueDate", day)):

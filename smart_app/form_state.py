@@ -107,7 +107,8 @@ class FormFile(msgspec.Struct, frozen=True, kw_only=True):
     coverage_information: tuple[Resource, ...] = ()
     disputed: tuple[str, ...] = ()  # assertion ids that the clinician holds to be wrong
     intended_use: tuple[str, ...] = ("withpa", "retain-doc")
-    payers_own: tuple[Resource, ...] = ()  # root extensions of the payer's draft that mean something to the payer
+    payers_own: tuple[Resource, ...] = ()  # root extensions of a draft that mean something to whoever wrote it
+    others: Resource = {}  # further members of the draft that was resumed (``dtr.wire.others_of``)
     completed: Resource | None = None  # as it was signed
 
 

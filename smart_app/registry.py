@@ -40,6 +40,7 @@ class EhrProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     allow_http: bool = False  # plain http: refused unless the app runs with --insecure-dev
     ca_file: str | None = None  # trusted instead of the public authorities
     read_seconds: int = 8  # for one read, search or save
+    time_zone: str = ""  # of the clinic, as "Europe/Berlin": what times mean that people type; "": the browser's
     organization_name: str = ""  # the provider's organization, for requests to payers where the EHR shows none
     organization_npi: str = ""
 

@@ -15,6 +15,7 @@ from cds_service.adapters.registered_files import Objections, holds_certificates
 from cds_service.clients import normal_base
 from cds_service.errors import ConfigurationError
 from smart_app.registry import EhrProfile, PayerProfile, Registry
+from smart_app.sdc.entry import zone_of
 
 SIGNING = ("", "RS384", "ES384")
 VERSIONS = ("2.0.1", "2.1", "2.2")
@@ -90,6 +91,8 @@ def _ehr_complaints(ehr: EhrProfile, lenient: bool) -> Objections:
         yield "read_seconds", str(ehr.read_seconds), "1 to 60"
     if ehr.organization_npi and not re.fullmatch(r"[0-9]{10}", ehr.organization_npi):
         yield "organization_npi", "another form", "ten digits"
+    if ehr.time_zone and zone_of(ehr.time_zone) is None:
+        yield "time_zone", ehr.time_zone, "a name as Europe/Berlin or America/New_York"
     if not ehr.name.strip():
         yield "name", "nothing", "the name that people know the EHR by"
     for origin in ehr.frame_origins:

@@ -48,7 +48,8 @@ class ResponseState(msgspec.Struct, frozen=True, kw_only=True):
     ``stopped``; ``ident`` its id in the EHR, "" before it was created; ``identifier`` a ``urn:uuid:`` of ours, so that
     a creation that is repeated makes no second one. ``questionnaire``: of an adaptive form, as far as it has grown; it
     travels inside. ``coverage_information``: what the payer returned with an adaptive form (2.1 and 2.2 only).
-    ``payers_own``: further root extensions of the payer's draft, which go back as they came.
+    ``payers_own``: further root extensions of the draft, which go back as they came, and ``others`` further members of
+    it (``others_of``).
     """
 
     canonical: str
@@ -58,6 +59,7 @@ class ResponseState(msgspec.Struct, frozen=True, kw_only=True):
     questionnaire: Mapping[str, Any] | None = None
     coverage_information: tuple[Mapping[str, Any], ...] = ()
     payers_own: tuple[Mapping[str, Any], ...] = ()
+    others: Mapping[str, Any] = {}
 
 
 def header(version: str, links: Links, author: Author, authored: datetime, state: ResponseState) -> Resource:
@@ -67,12 +69,12 @@ def header(version: str, links: Links, author: Author, authored: datetime, state
         extensions += [dict(one) for one in state.coverage_information if one.get("url") == COVERAGE_INFORMATION]
     extensions += [dict(one) for one in state.payers_own]
     adaptive = state.questionnaire is not None
-    head: Resource = {"id": state.ident} if state.ident else {}
-    head["meta"] = {"profile": [_PROFILE[adaptive]]}
+    head: Resource = {**state.others, **({"id": state.ident} if state.ident else {})}
+    head["meta"] = {**head.get("meta", {}), "profile": [_PROFILE[adaptive]]}
     if state.questionnaire is not None:
-        head["contained"] = [{**state.questionnaire, "id": _INSIDE}]
+        head["contained"] = [{**state.questionnaire, "id": _INSIDE}, *head.get("contained", ())]
     head["extension"] = extensions
-    if state.identifier:
+    if state.identifier and "identifier" not in head:
         head["identifier"] = {"system": "urn:ietf:rfc:3986", "value": state.identifier}
     head["questionnaire"] = f"#{_INSIDE}" if adaptive else state.canonical
     head["status"] = state.status
@@ -159,6 +161,56 @@ def payers_own_of(response: Mapping[str, Any]) -> tuple[Resource, ...]:
     return tuple(each for each in dicts(response.get("extension")) if each.get("url") not in _WRITTEN_HERE)
 
 
+def others_of(response: Mapping[str, Any]) -> Resource:
+    """Members of a saved response that this app does not write itself, and that are not its own to drop.
+
+    Another app's identifier, labels, contained resources and the like stay; a narrative would be wrong after a change.
+    """
+    kept = {name: value for name, value in response.items() if name not in _MEMBERS}
+    meta = response.get("meta")
+    labels = (
+        {name: meta[name] for name in ("profile", "security", "tag") if name in meta} if isinstance(meta, dict) else {}
+    )
+    ours = set(_PROFILE.values())
+    if isinstance(labels.get("profile"), list):
+        labels["profile"] = [each for each in labels["profile"] if isinstance(each, str) and each not in ours]
+    inside = [each for each in dicts(response.get("contained")) if each.get("resourceType") != "Questionnaire"]
+    identifier = response.get("identifier")
+    foreign = isinstance(identifier, dict) and not word(identifier.get("value")).startswith("urn:uuid:")
+    return {
+        **kept,
+        **({"meta": labels} if labels else {}),
+        **({"contained": inside} if inside else {}),
+        **({"identifier": identifier} if foreign else {}),
+    }
+
+
+def without_orphans(response: Resource) -> Resource:
+    """Contained resources that nothing refers to any more go: FHIR allows none (dom-3)."""
+    inside = response.get("contained")
+    if not isinstance(inside, list):
+        return response
+    named = set(_local_names({**response, "contained": inside}))
+    kept = [each for each in inside if f"#{each.get('id')}" in named]
+    rest = {name: value for name, value in response.items() if name != "contained"}
+    return {**rest, "contained": kept} if kept else rest
+
+
+def _local_names(value: Any) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _local_names(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _local_names(inner)
+    elif isinstance(value, str) and value.startswith("#"):
+        yield value
+
+
+_MEMBERS = frozenset(
+    {"resourceType", "id", "meta", "text", "contained", "extension", "identifier", "questionnaire", "status"}
+    | {"subject", "encounter", "authored", "author", "item"}
+)
 _WRITTEN_HERE = frozenset({QR_CONTEXT, QR_COVERAGE, INTENDED_USE, COVERAGE_INFORMATION, SIGNATURE})
 
 

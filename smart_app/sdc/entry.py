@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
 
 from smart_app.sdc.filling import UNREAD
 from smart_app.sdc.shapes import Fragment, Item, ItemType
+from smart_app.sdc.texts import entry, value_of
 
 MAX_CHARACTERS = 1_000_000
 
@@ -23,21 +27,74 @@ _PARTIAL = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2]))?")
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]{1,40}/[A-Za-z0-9\-.]{1,64}")
 
 
-def read_entry(item: Item, texts: Sequence[str], unit: str = "", *, zone: tzinfo | None = None) -> tuple[Fragment, ...]:
-    """Answers out of the texts of one field; empty texts are no answers.
+_MOMENT = re.compile(r"(.*T[0-9]{2}:[0-9]{2})(?::00)?(:[0-9]{2})?(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
+_OFFSET = re.compile(r"([+-])(0[0-9]|1[0-4]):([0-5][0-9])")
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+\-]{0,40}(?:/[A-Za-z0-9_+\-]{1,40}){0,2}")
 
-    Options are named by their keys. ``unit`` is the code chosen beside a quantity. ``zone`` is that of times without
-    one. Whatever is no value of the item becomes ``{"unread": text}``: it is kept, shown back, and blocks completion.
+
+class Field(msgspec.Struct, frozen=True):
+    """One field of a form: its text, and what is chosen beside it (a unit, or a time zone)."""
+
+    text: str
+    beside: str = ""
+
+
+def read_fields(item: Item, fields: Sequence[Field], held: Sequence[Fragment] = ()) -> tuple[Fragment, ...]:
+    """Answers out of the fields of one item; empty texts are no answers.
+
+    A field that says what it showed for an answer of ``held`` stays that answer, with all that a field cannot show:
+    seconds, a comparator, a unit that the form does not offer. Options are named by their keys. Whatever is no value of
+    the item becomes ``{"unread": text}``: it is kept, shown back, and blocks completion.
     """
     found: list[Fragment] = []
-    for text in texts:
-        written = _FORBIDDEN.sub("", text[:MAX_CHARACTERS])
-        if written.strip():
-            found.append(_read(item, written, unit, zone or UTC) or {UNREAD: written})
+    left = list(held)
+    for field in fields:
+        written = _FORBIDDEN.sub("", field.text[:MAX_CHARACTERS])
+        if not written.strip():
+            continue
+        same = next((at for at, one in enumerate(left) if _says(item, field_of(one), Field(written, field.beside))), -1)
+        if same >= 0:
+            found.append(left.pop(same))
+        else:
+            found.append(_read(item, written, field.beside, held) or {UNREAD: written})
     return tuple(found)
 
 
-def _read(item: Item, text: str, unit: str, zone: tzinfo) -> Fragment | None:
+def field_of(fragment: Fragment) -> Field:
+    """What the field of an answer shows: a quantity's number and unit, a moment's own clock time and offset."""
+    text, value = entry(fragment), value_of(fragment)
+    if "valueDateTime" in fragment:
+        parts = _MOMENT.fullmatch(text)
+        if parts is not None:
+            return Field(parts[1] + (parts[2] or ""), "+00:00" if parts[3] == "Z" else parts[3])
+    if isinstance(value, Mapping) and "value" in value:
+        return Field(text, str(value.get("code") or value.get("unit") or ""))
+    return Field(text)
+
+
+def _says(item: Item, shown: Field, sent: Field) -> bool:
+    """Whether a field came back as it was shown. A browser may change line ends, and spaces in a field of one line."""
+    if item.type in {ItemType.QUANTITY, ItemType.DATE_TIME} and shown.beside != sent.beside:
+        return False
+    if item.type is ItemType.TEXT or item.control == "text-area":
+        return shown.text.replace("\r\n", "\n").strip() == sent.text.replace("\r\n", "\n").strip()
+    return shown.text.split() == sent.text.split()
+
+
+def zone_of(name: str) -> tzinfo | None:
+    """``+05:30``, or a name as ``Europe/Berlin``; None for anything else."""
+    if offset := _OFFSET.fullmatch(name):
+        size = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
+        return timezone(-size if offset[1] == "-" else size)
+    if name == "Z":
+        return UTC
+    try:
+        return ZoneInfo(name) if _ZONE.fullmatch(name) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _read(item: Item, text: str, beside: str, held: Sequence[Fragment]) -> Fragment | None:
     if item.choices.options or item.type in {ItemType.CHOICE, ItemType.OPEN_CHOICE}:
         option = _option(item, text)
         if option is not None:
@@ -47,9 +104,9 @@ def _read(item: Item, text: str, unit: str, zone: tzinfo) -> Fragment | None:
         if item.type is ItemType.CHOICE or item.choices.options:
             return _searched(item, text)
     if item.type is ItemType.QUANTITY:
-        return _quantity(item, text.strip(), unit)
+        return _quantity(item, text.strip(), beside, held)
     if item.type is ItemType.DATE_TIME:
-        return _date_time(text.strip(), zone)
+        return _date_time(text.strip(), beside)
     return _READERS[item.type](text)
 
 
@@ -103,27 +160,27 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def _date_time(text: str, zone: tzinfo) -> Fragment | None:
-    """A browser's ``2026-11-25T14:30`` gets the zone; whole dates stay dates."""
+def _date_time(text: str, zone: str) -> Fragment | None:
+    """A browser's ``2026-11-25T14:30`` gets the offset that its zone has then; without one it is no moment yet.
+
+    Whole dates stay dates.
+    """
     if _is_date(text):
         return {"valueDateTime": text}
+    moment = clock_time(text)
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone_of(zone))
+    return {"valueDateTime": moment.isoformat(timespec="seconds")} if moment.tzinfo else None
+
+
+def clock_time(text: str) -> datetime | None:
+    """A day with a time, with or without an offset; None for anything else."""
     try:
-        moment = datetime.fromisoformat(text)
+        return datetime.fromisoformat(text.strip()) if "T" in text or ":" in text else None
     except ValueError:
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-    return {"valueDateTime": moment.isoformat(timespec="seconds")}
-
-
-def moment_entry(text: str, zone: tzinfo | None) -> str:
-    """A dateTime as a browser's field holds it: in the zone, without seconds; a date stays a date."""
-    if "T" not in text:
-        return text
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return text
-    return moment.astimezone(zone or UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 def _time(text: str) -> Fragment | None:
@@ -151,8 +208,8 @@ def _nothing(_: str) -> Fragment | None:
     return None
 
 
-def _quantity(item: Item, text: str, unit: str) -> Fragment | None:
-    """A number with the unit that was chosen, or with the only one there is."""
+def _quantity(item: Item, text: str, unit: str, held: Sequence[Fragment]) -> Fragment | None:
+    """A number with the unit that was chosen, or with the only one there is; else with one that an answer had."""
     number = _number(text)
     if number is None:
         return None
@@ -165,7 +222,10 @@ def _quantity(item: Item, text: str, unit: str) -> Fragment | None:
         quantity["unit"] = chosen.get("display") or chosen.get("code")
         quantity.update({name: chosen[name] for name in ("system", "code") if name in chosen})
     elif unit:
+        same = next((one for one in held if "valueQuantity" in one and field_of(one).beside == unit), None)
+        had = {} if same is None else same["valueQuantity"]
         quantity["unit"] = unit
+        quantity.update({name: had[name] for name in ("unit", "system", "code") if name in had})
     return {"valueQuantity": quantity}
 
 

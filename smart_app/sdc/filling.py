@@ -92,15 +92,15 @@ class Filling(msgspec.Struct, frozen=True):
 
     ``row_sources`` says for a row that population made which result it stands for (``evaluation.identity``), so that
     it stays that one's when others come and go; a row that a person added has none (SD-06).
-    ``extensions`` are a response item's own (a signature), by key. ``strays`` are response items that this version
-    of the form does not have; they are shown to nobody and sent to nobody, but not lost.
+    ``extensions`` are a response item's own (a signature), by key. ``unasked`` are response items that this version
+    of the form does not have, as they came, by the key of what holds them ("" at the root); nothing of them is lost.
     """
 
     states: Mapping[str, AnswerState] = {}
     rows: Mapping[str, int] = {}
     row_sources: Mapping[str, str] = {}
     extensions: Mapping[str, tuple[Fragment, ...]] = {}
-    strays: tuple[Fragment, ...] = ()
+    unasked: Mapping[str, tuple[Fragment, ...]] = {}
 
     def state(self, key: str) -> AnswerState:
         """What is known at one place."""
@@ -201,7 +201,7 @@ def remove_row(form: Form, filling: Filling, key: str, number: int) -> Filling:
         rows={**_moved(filling.rows, key, number), key: max(count - 1, 0)},
         row_sources=_moved(filling.row_sources, key, number),
         extensions=_moved(filling.extensions, key, number),
-        strays=filling.strays,
+        unasked=_moved(filling.unasked, key, number),
     )
 
 
@@ -249,7 +249,7 @@ def _essence(fragment: Fragment) -> tuple[Any, ...]:
             code = value.get("code")
             return (kind, value.get("system", ""), code) if code else (kind, value.get("display", ""), None)
         if kind == "valueQuantity" and isinstance(value, Mapping):
-            return (kind, value.get("value"), value.get("code") or value.get("unit"))
+            return (kind, value.get("comparator"), value.get("value"), value.get("code") or value.get("unit"))
         if kind == "valueReference" and isinstance(value, Mapping) and value.get("reference"):
             return (kind, value["reference"])
         if kind.startswith("value") or kind == UNREAD:

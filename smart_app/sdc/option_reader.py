@@ -25,6 +25,7 @@ def read_choices(raw: Mapping[str, Any], marks: Marks, sets: ValueSets, where: s
     """Options of one item, from itself or from its value set."""
     answer_expressions = expressions(marks, Use.ANSWER, where)
     choices = Choices(
+        open_label=marks.text("questionnaire-openLabel", "openLabel"),
         toggles=toggles(marks, where),
         expression=answer_expressions[0] if answer_expressions else None,
         reference_types=marks.texts("questionnaire-referenceResource"),

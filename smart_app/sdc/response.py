@@ -14,13 +14,14 @@ import msgspec
 from smart_app.sdc import keys
 from smart_app.sdc.context import Context
 from smart_app.sdc.evaluation import look
-from smart_app.sdc.filling import UNREAD, Answer, AnswerState, Author, Filling, Note, Origin
+from smart_app.sdc.filling import NOTHING, UNREAD, Answer, AnswerState, Author, Filling, Note, Origin
 from smart_app.sdc.shapes import Form, Fragment, Item
 from smart_app.sdc.tree import Tree
 
 ORIGIN_URL = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/information-origin"
 EVIDENCE_URL = "https://cds.example.org/fhir/StructureDefinition/answer-evidence"
 REPLACED_URL = "https://cds.example.org/fhir/StructureDefinition/answer-replaced"
+UNASKED_URL = "https://cds.example.org/fhir/StructureDefinition/answer-unasked"
 
 _OURS = frozenset({ORIGIN_URL, EVIDENCE_URL, REPLACED_URL})
 _FINE_WORDS = frozenset({"2.2"})
@@ -39,6 +40,7 @@ def to_response(
 
     ``only_enabled`` leaves out answers of items that are not enabled: always for ``completed`` (SD-08); a draft may
     keep them. ``vocabulary`` is the DTR version of its reader. Texts that are no value of their item are left out.
+    Items that the form does not have stay in a draft where they stood; beside a completed form they are an extension.
     """
     at = look(form, filling, context)
     tree = Tree(
@@ -47,8 +49,11 @@ def to_response(
         at.enabled if only_enabled else (lambda _key: True),
         lambda answer: _answer(answer, fine=vocabulary in _FINE_WORDS),
         lambda key: _replaced(filling.state(key), fine=vocabulary in _FINE_WORDS),
+        unasked=not only_enabled,
     )
     made: dict[str, Any] = {"resourceType": "QuestionnaireResponse", **header}
+    if only_enabled and filling.unasked:
+        made["extension"] = [*made.get("extension", ()), *map(_unasked, unasked_answers(filling))]
     made.setdefault("questionnaire", form.canonical)
     if tree.items:
         made["item"] = tree.items
@@ -103,6 +108,39 @@ def _replaced(state: AnswerState, *, fine: bool) -> list[dict[str, Any]]:
     ]
 
 
+class Unasked(msgspec.Struct, frozen=True):
+    """One answer whose question this version of the form does not have."""
+
+    link_id: str
+    question: str
+    value: Fragment
+
+
+def unasked_answers(filling: Filling) -> tuple[Unasked, ...]:
+    """Every answer whose question the form does not have, in order."""
+    return tuple(each for items in filling.unasked.values() for one in items for each in _answers_in(one))
+
+
+def _answers_in(raw: Mapping[str, Any]) -> Iterator[Unasked]:
+    answers = [one for one in raw.get("answer") or () if isinstance(one, Mapping)]
+    for one in answers:
+        value = {name: part for name, part in one.items() if name.startswith("value")}
+        if value:
+            yield Unasked(str(raw.get("linkId", "")), str(raw.get("text", "")), value)
+    for holder in (*answers, raw):
+        inner = holder.get("item")
+        for one in inner if isinstance(inner, list) else ():
+            if isinstance(one, Mapping):
+                yield from _answers_in(one)
+
+
+def _unasked(one: Unasked) -> dict[str, Any]:
+    parts = [
+        {"url": url, "valueString": text} for url, text in (("linkId", one.link_id), ("text", one.question)) if text
+    ]
+    return {"url": UNASKED_URL, "extension": [*parts, {"url": "value", **one.value}]}
+
+
 # ------------------------------------------------------------------ reading
 
 
@@ -111,7 +149,7 @@ def from_response(form: Form, response: Mapping[str, Any], *, auto: Origin = Ori
 
     ``auto`` is what 2.0.1's one word means in it: the payer's draft says AUTO_SERVER, one of ours AUTO_CLIENT. An
     answer without origin counts as a person's, except where the form calculates it (SD-07). Items that the form does
-    not have become ``strays``.
+    not have, or has otherwise, become ``unasked``.
     """
     reader = _Reader(form, auto)
     reader.items(response.get("item"), form.items, "")
@@ -119,7 +157,7 @@ def from_response(form: Form, response: Mapping[str, Any], *, auto: Origin = Ori
         states=reader.states,
         rows=reader.rows,
         extensions=reader.extensions,
-        strays=tuple(reader.strays),
+        unasked={key: tuple(items) for key, items in reader.unasked.items()},
     )
 
 
@@ -129,17 +167,25 @@ class _Reader:
         self.states: dict[str, AnswerState] = {}
         self.rows: dict[str, int] = {}
         self.extensions: dict[str, tuple[Fragment, ...]] = {}
-        self.strays: list[Fragment] = []
+        self.unasked: dict[str, list[Fragment]] = {}
+        self._read: set[str] = set()
 
     def items(self, raw: Any, expected: tuple[Item, ...], above: str) -> None:
         by_link = {item.link_id: item for item in expected}
         for one in raw if isinstance(raw, list) else ():
             item = by_link.get(one.get("linkId", "")) if isinstance(one, Mapping) else None
-            if item is None:
-                if isinstance(one, Mapping):
-                    self.strays.append(one)
-                continue
-            self._item(one, item, keys.below(above, item.link_id))
+            key = keys.below(above, item.link_id) if item is not None else ""
+            if item is not None and self._fits(one, item, key):
+                self._item(one, item, key)
+            elif isinstance(one, Mapping):
+                self.unasked.setdefault(above, []).append(one)
+
+    def _fits(self, raw: Mapping[str, Any], item: Item, key: str) -> bool:
+        """Whether the form has this item so: a second one, or one with answers where none belong, has no place."""
+        several = item.is_row_group or (item.is_question and item.repeats and not item.items)
+        again = key in self._read and not several
+        self._read.add(key)
+        return not again and (item.is_question or not raw.get("answer"))
 
     def _item(self, raw: Mapping[str, Any], item: Item, key: str) -> None:
         holder = key
@@ -161,7 +207,9 @@ class _Reader:
         before = tuple(found for one in replaced if (found := self._before(one)) is not None)
         if read or before:
             touched = any(not one.origin.is_auto for one in read) or bool(before)
-            self.states[key] = AnswerState(tuple(read), before, touched=touched)
+            held = self.states.get(key, NOTHING)  # some write one item for each answer
+            touched = touched or held.touched
+            self.states[key] = AnswerState((*held.answers, *read), (*held.before, *before), touched=touched)
         for number, one in enumerate(answers, 1):
             self.items(one.get("item"), item.items, keys.row(key, number) if keys.has_rows(item) else key)
         self.items(raw.get("item"), item.items, key)

@@ -142,12 +142,14 @@ class Choices(msgspec.Struct, frozen=True):
     """Where answers of a choice, a quantity's units or a reference's targets come from.
 
     ``options`` are what can be offered at once. ``value_set`` is set where the list could not be read whole: it is
-    searched with ``$expand`` (AP-36). ``note`` says to a person what is not offered.
+    searched with ``$expand`` (AP-36). ``note`` says to a person what is not offered, ``open_label`` what a free answer
+    is called.
     """
 
     options: tuple[Option, ...] = ()
     value_set: str = ""
     note: str = ""
+    open_label: str = ""
     toggles: tuple[Toggle, ...] = ()
     expression: Expression | None = None
     reference_types: tuple[str, ...] = ()

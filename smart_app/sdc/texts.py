@@ -64,7 +64,7 @@ def entry(fragment: Fragment) -> str:
     if not isinstance(value, Mapping):
         return digits(value)
     if "value" in value:
-        return digits(value["value"])
+        return f"{value.get('comparator', '')}{digits(value['value'])}"
     if kind_of(fragment) == "Reference":
         return str(value.get("reference") or value.get("display") or "")
     return option_key(fragment)
@@ -75,6 +75,8 @@ def option_key(fragment: Fragment) -> str:
     value = value_of(fragment)
     if not isinstance(value, Mapping):
         return entry(fragment)
+    if isinstance(value.get("reference"), str) and value["reference"]:
+        return str(value["reference"])  # two of the same name are two
     if "code" in value or "system" in value:
         return f"{value.get('system', '')}|{value.get('code', '')}"
     return _complex(value)

@@ -19,12 +19,21 @@ class Tree:
     """The items, and where each key stands among them (``found`` by key: one response item, or one row of it)."""
 
     def __init__(
-        self, form: Form, filling: Filling, keep: Kept, write: Written, beside: Beside = lambda _key: []
+        self,
+        form: Form,
+        filling: Filling,
+        keep: Kept,
+        write: Written,
+        beside: Beside = lambda _key: [],
+        *,
+        unasked: bool = False,
     ) -> None:
         """``keep`` says which keys are in it; ``write`` makes the ``answer`` element of one answer.
 
-        ``beside`` gives further extensions of the item at a key.
+        ``beside`` gives further extensions of the item at a key. With ``unasked``, items that the form does not have
+        stand where they stood.
         """
+        self._unasked = filling.unasked if unasked else {}
         self._filling, self._keep, self._write, self._beside = filling, keep, write, beside
         self.found: dict[str, dict[str, Any]] = {}
         self.items = self._items(form.items, "")
@@ -36,7 +45,7 @@ class Tree:
             if item.type is ItemType.DISPLAY or not self._keep(key):
                 continue
             found += self._groups(item, key) if item.type is ItemType.GROUP else self._question(item, key)
-        return found
+        return [*found, *(dict(one) for one in self._unasked.get(above, ()))]
 
     def _groups(self, item: Item, key: str) -> list[dict[str, Any]]:
         found = []
@@ -49,7 +58,8 @@ class Tree:
 
     def _question(self, item: Item, key: str) -> list[dict[str, Any]]:
         answers = [self._write(one) for one in self._filling.state(key).answers if UNREAD not in one.value]
-        for number, holder in enumerate(holders(key, item, self._filling) if item.items else ()):
+        below = item.items or key in self._unasked
+        for number, holder in enumerate(holders(key, item, self._filling) if below else ()):
             inner = self._items(item.items, holder)
             if inner and number < len(answers):
                 answers[number]["item"] = inner

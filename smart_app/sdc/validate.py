@@ -6,7 +6,7 @@ exclusive, constraint, file, unchecked, unsettled, cql.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from smart_app.sdc import patterns
 from smart_app.sdc.coercion import Unfit, fragment
 from smart_app.sdc.comparison import equal, order
 from smart_app.sdc.context import Context
+from smart_app.sdc.entry import clock_time
 from smart_app.sdc.evaluation import Look, look
 from smart_app.sdc.filling import UNREAD, Filling
 from smart_app.sdc.offers import offered
@@ -133,7 +134,9 @@ def _reachable(form: Form, item: Item) -> bool:
 def _of_value(at: Look, place: Place, value: Fragment) -> Iterator[Problem]:
     item = place.item
     if UNREAD in value:
-        yield _error(place, "unread", _EXPECTED.get(item.type, "This is no answer to the question."))
+        timeless = item.type is ItemType.DATE_TIME and clock_time(str(value[UNREAD])) is not None
+        expected = _EXPECTED.get(item.type, "This is no answer to the question.")
+        yield _error(place, "unread", "Choose the time zone of this time." if timeless else expected)
         return
     if kind_of(value) not in _KINDS[item.type]:
         yield _error(place, "type", _EXPECTED.get(item.type, "This is no answer to the question."))
@@ -223,13 +226,21 @@ def _of_unit(place: Place, quantity: Mapping[str, Any]) -> Iterator[Problem]:
         yield _error(place, "unit", f"Use one of these units: {names}.")
 
 
+def fits(kind: str, allowed: Iterable[str]) -> bool:
+    """Whether a kind of file is one of the allowed: ``image/png``, or all with ``image/*``."""
+    return any(
+        kind.lower() == each.lower() or (each.endswith("/*") and kind.lower().startswith(each[:-1].lower()))
+        for each in allowed
+    )
+
+
 def _of_file(place: Place, attachment: Mapping[str, Any]) -> Iterator[Problem]:
     bounds = place.item.bounds
     data, kind = attachment.get("data"), str(attachment.get("contentType", ""))
     size = len(data) * 3 // 4 if isinstance(data, str) else attachment.get("size") or 0
     if bounds.max_bytes is not None and size > bounds.max_bytes + 2:
         yield _error(place, "file", f"The file may have at most {bounds.max_bytes // 1000} kB.")
-    if bounds.mime_types and kind.lower() not in {one.lower() for one in bounds.mime_types}:
+    if bounds.mime_types and not fits(kind, bounds.mime_types):
         yield _error(place, "file", f"Only these kinds of file are accepted: {', '.join(bounds.mime_types)}.")
 
 

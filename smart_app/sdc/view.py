@@ -10,14 +10,14 @@ import msgspec
 from smart_app.sdc import keys
 from smart_app.sdc.comparison import equal
 from smart_app.sdc.context import Context
-from smart_app.sdc.entry import moment_entry
+from smart_app.sdc.entry import field_of
 from smart_app.sdc.evaluation import Look, look
 from smart_app.sdc.filling import Answer, Filling
 from smart_app.sdc.offers import listed, offered
 from smart_app.sdc.option_reader import LONGEST_LIST
 from smart_app.sdc.places import Place, holders
 from smart_app.sdc.shapes import Form, Fragment, Item, ItemType, Notice, Option
-from smart_app.sdc.texts import entry, shown, value_of
+from smart_app.sdc.texts import entry, shown
 from smart_app.sdc.validate import must_be_answered, problems_at
 from smart_app.sdc.view_shapes import AnswerView, FormView, ItemView, OptionView, Problem, UnitView
 
@@ -162,14 +162,15 @@ class _Viewer:
         options, search, note = self._options(place)
         return msgspec.structs.replace(
             made,
-            answers=tuple(self._answer(one) for one in state.answers),
-            replaced=tuple(self._answer(one) for one in state.before),
+            answers=tuple(_answer_view(one, options) for one in state.answers),
+            replaced=tuple(_answer_view(one, options) for one in state.before),
             options=tuple(_option_view(one, state.values) for one in options),
             option_note=note,
             write_in=item.type is ItemType.OPEN_CHOICE,
+            open_label=item.choices.open_label,
             search=search,
             suggestions=self._suggestions(place),
-            units=_units(item, state.values),
+            units=_units(item),
             unit_open=item.units.open,
             entry_format=bounds.entry_format,
             low=entry(bounds.low) if bounds.low else "",
@@ -199,15 +200,21 @@ class _Viewer:
         found = [one for each in place.item.sources.candidates for one in listed(self._at, place, each)]
         return tuple(msgspec.structs.replace(_option_view(one, values), suggested=True) for one in found[:LONGEST_LIST])
 
-    def _answer(self, answer: Answer) -> AnswerView:
-        value = value_of(answer.value)
-        field = entry(answer.value)
-        if "valueDateTime" in answer.value:
-            field = moment_entry(field, self._at.context.as_of.tzinfo)
-        unit = (
-            str(value.get("code") or value.get("unit") or "") if isinstance(value, Mapping) and "value" in value else ""
-        )
-        return AnswerView(answer.value, field, shown(answer.value), unit, answer.origin, answer.author, answer.notes)
+
+def _answer_view(answer: Answer, options: tuple[Option, ...]) -> AnswerView:
+    field = field_of(answer.value)
+    moment = "valueDateTime" in answer.value
+    return AnswerView(
+        answer.value,
+        field.text,
+        shown(answer.value),
+        unit="" if moment else field.beside,
+        zone=field.beside if moment else "",
+        listed=any(equal(one.value, answer.value) is True for one in options),
+        origin=answer.origin,
+        author=answer.author,
+        notes=answer.notes,
+    )
 
 
 def _key(above: str, item: Item) -> str:
@@ -234,15 +241,9 @@ def _option_view(option: Option, values: tuple[Fragment, ...]) -> OptionView:
     return OptionView(option.key, option.display, option.html, option.prefix, selected, option.exclusive)
 
 
-def _units(item: Item, values: tuple[Fragment, ...]) -> tuple[UnitView, ...]:
+def _units(item: Item) -> tuple[UnitView, ...]:
     known: list[Fragment] = [one for one in (item.units.unit, *item.units.options) if one]
-    chosen = [value_of(value) for value in values if "valueQuantity" in value]
-    codes = {part for quantity in chosen for part in (quantity.get("code"), quantity.get("unit")) if part}
-    made = [
-        UnitView(str(one.get("code", "")), str(one.get("display") or one.get("code", "")), one.get("code") in codes)
-        for one in known
-    ]
-    return tuple(made)
+    return tuple(UnitView(str(one.get("code", "")), str(one.get("display") or one.get("code", ""))) for one in known)
 
 
 def _step(item: Item) -> str:

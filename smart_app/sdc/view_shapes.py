@@ -36,6 +36,7 @@ class OptionView(msgspec.Struct, frozen=True):
 class AnswerView(msgspec.Struct, frozen=True):
     """One answer as it is shown. ``entry`` is the text of its form field, ``text`` what a person reads.
 
+    ``unit`` stands beside an amount, ``zone`` (as ``+01:00``) beside a moment. ``listed``: it is one of the options.
     ``replaced`` are the texts of the prefilled answers that a person put this in place of.
     """
 
@@ -43,6 +44,8 @@ class AnswerView(msgspec.Struct, frozen=True):
     entry: str
     text: str
     unit: str = ""
+    zone: str = ""
+    listed: bool = False
     origin: Origin | None = None
     author: Author | None = None
     notes: tuple[Note, ...] = ()
@@ -53,7 +56,6 @@ class UnitView(msgspec.Struct, frozen=True):
 
     code: str
     display: str
-    selected: bool = False
 
 
 class ItemView(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ class ItemView(msgspec.Struct, frozen=True):
 
     ``control`` is a closed list: group, row-group, display, text, textarea, integer, decimal, date, datetime, time,
     url, radio, checkbox, select, autocomplete, file, quantity, reference.
-    ``write_in``: a text beside the options is allowed (open-choice), sent as an option key that is no option.
+    ``write_in``: a text beside the options is allowed (open-choice), which the form may call by ``open_label``.
     ``search``: the value set to search by ``$expand``, empty when all options are here.
     ``rows``: for row-group the items of each row. ``value_known``: read-only answers are text.
     """
@@ -86,6 +88,7 @@ class ItemView(msgspec.Struct, frozen=True):
     options: tuple[OptionView, ...] = ()
     option_note: str = ""
     write_in: bool = False
+    open_label: str = ""
     search: str = ""
     suggestions: tuple[OptionView, ...] = ()
     units: tuple[UnitView, ...] = ()

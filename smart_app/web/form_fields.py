@@ -1,13 +1,15 @@
 """From the fields of a posted form to changes of a filling. What a browser sends is a stranger's text like any other.
 
 Fields of the item at ``key``: ``p:key`` says that it stood on the page, ``a:key`` its values, ``u:key`` its unit,
-``w:key`` a text beside the options, ``f:key`` a file, ``x:key`` answers to be taken away.
+``z:key`` its time zone, ``w:key`` texts beside the options, ``f:key`` a file, ``x:key`` answers to be taken away. Of an
+item with several answers there is one ``u:key`` or ``z:key`` for each ``a:key``.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -15,8 +17,10 @@ from werkzeug.datastructures import FileStorage, MultiDict
 
 from smart_app.coverage_form import Answered, Change, Opened, RowAdded, RowRemoved
 from smart_app.sdc import keys
-from smart_app.sdc.entry import read_entry
+from smart_app.sdc.entry import Field, read_fields
 from smart_app.sdc.shapes import Fragment, Item, ItemType
+from smart_app.sdc.texts import value_of
+from smart_app.sdc.validate import fits
 
 FOUND = "coding:"  # a radio of a search result: its Coding as JSON follows
 REFERRED = "reference:"
@@ -52,7 +56,7 @@ def changes_in(
         if item.type is ItemType.ATTACHMENT:
             found += _files(opened, item, key, fields, files, wrong)
         else:
-            found.append(Answered(key, _values(item, key, fields)))
+            found.append(Answered(key, _values(item, key, fields, opened.file.filling.state(key).values)))
     return found, wrong
 
 
@@ -67,33 +71,50 @@ def row_change(action: str) -> Change | None:
     return None
 
 
-def _values(item: Item, key: str, fields: MultiDict[str, str]) -> tuple[Fragment, ...]:
+def _values(item: Item, key: str, fields: MultiDict[str, str], held: Sequence[Fragment]) -> tuple[Fragment, ...]:
     if f"x:{key}" in fields:
         return ()
-    texts = [text[:_MOST_TEXT] for text in fields.getlist(f"a:{key}") if text.strip()]
-    written = fields.get(f"w:{key}", "").strip()[:_MOST_TEXT]
-    plain = [text for text in texts if not text.startswith((FOUND, REFERRED))]
-    if written:
-        plain.append(written)
-    found = [fragment for text in texts if (fragment := _found(text)) is not None]
+    texts = [text[:_MOST_TEXT] for text in fields.getlist(f"a:{key}")]
+    written = [text.strip()[:_MOST_TEXT] for text in fields.getlist(f"w:{key}") if text.strip()]
+    beside = fields.getlist(f"u:{key}") or fields.getlist(f"z:{key}")
+    plain: list[Field] = []
+    found: list[Fragment] = []
+    for text, chosen in zip_longest(texts, beside[: len(texts)], fillvalue=beside[-1] if beside else ""):
+        if not text.startswith((FOUND, REFERRED)):
+            plain.append(Field(text, chosen))
+        elif (fragment := _found(text, held)) is not None:
+            found.append(fragment)
     if written and not item.repeats:
-        plain, found = [written], []
-    return (*read_entry(item, plain, fields.get(f"u:{key}", "")), *found)
+        plain, found = [], []
+    values = (*read_fields(item, [*plain, *map(Field, written)], held), *found)
+    choosing = item.type in {
+        ItemType.CHOICE,
+        ItemType.OPEN_CHOICE,
+    }  # options have no order: what is there keeps its own
+    return tuple(sorted(values, key=lambda one: held.index(one) if one in held else len(held))) if choosing else values
 
 
-def _found(text: str) -> Fragment | None:
-    """The value behind a search result that was chosen."""
+def _found(text: str, held: Sequence[Fragment]) -> Fragment | None:
+    """The value behind a search result that was chosen; an answer of ``held`` that came back is that answer."""
     try:
+        said = msgspec.json.decode(text.partition(":")[2])
+        if (same := next((one for one in held if _plainly(value_of(one)) == said), None)) is not None:
+            return same
         if text.startswith(FOUND):
             coding = msgspec.json.decode(text.removeprefix(FOUND), type=_Coding)
-            held = {name: getattr(coding, name) for name in coding.__struct_fields__}
-            return {"valueCoding": {name: value for name, value in held.items() if value}}
+            members = {name: getattr(coding, name) for name in coding.__struct_fields__}
+            return {"valueCoding": {name: value for name, value in members.items() if value}}
         if text.startswith(REFERRED):
             named = msgspec.json.decode(text.removeprefix(REFERRED), type=_Reference)
             return {"valueReference": {"reference": named.reference, "display": named.display}}
     except msgspec.MsgspecError:
         return None
     return None
+
+
+def _plainly(value: Any) -> Any:
+    """A value as a browser sends it back."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _files(
@@ -130,13 +151,9 @@ def _attachment(item: Item, file: FileStorage) -> tuple[Fragment | None, str]:
         return None, f"The file is larger than {most // 1000} kB. Choose a smaller one."
     if not content:
         return None, "The file is empty. Choose another one."
-    if item.bounds.mime_types and not _fits(kind, item.bounds.mime_types):
+    if item.bounds.mime_types and not fits(kind, item.bounds.mime_types):
         return None, f"This kind of file is not accepted here. Allowed: {', '.join(item.bounds.mime_types)}."
     title = (file.filename or "").rpartition("/")[2].rpartition("\\")[2][:200]
     data = base64.b64encode(content).decode()
     attachment: dict[str, Any] = {"contentType": kind, "title": title, "data": data, "size": len(content)}
     return {"valueAttachment": attachment}, ""
-
-
-def _fits(kind: str, allowed: Sequence[str]) -> bool:
-    return any(kind == each.lower() or (each.endswith("/*") and kind.startswith(each[:-1].lower())) for each in allowed)

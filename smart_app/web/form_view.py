@@ -7,17 +7,22 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from flask import Flask, render_template
+from flask import Flask, g, render_template
 
 from smart_app.coverage_form import Opened
 from smart_app.form_layout import arrange, every, from_chart, is_hand_over
 from smart_app.form_saving import ATTESTED_BY, ATTESTED_ON
 from smart_app.form_words import kind_words, title_of, when, who
 from smart_app.sdc import keys
+from smart_app.sdc.response import unasked_answers
+from smart_app.sdc.texts import shown
 from smart_app.sdc.view_shapes import ItemView, Problem
 from smart_app.web.form_desk import desk
 from smart_app.web.form_pictures import pictures_of
 
+# Offsets that are in use somewhere, for who has no script to fill in the browser's own.
+_MINUTES = sorted((*range(-660, 841, 60), -570, -210, -150, 210, 270, 330, 345, 390, 525, 570, 630, 765, 825))
+OFFSETS = tuple(f"{'-' if each < 0 else '+'}{abs(each) // 60:02}:{abs(each) % 60:02}" for each in _MINUTES)
 _NOT_AN_ID = re.compile(r"[^A-Za-z0-9]")
 
 
@@ -36,6 +41,7 @@ def page_of(opened: Opened, *, template: str = "form.html", tried: bool = False,
         layout=layout,
         missing=missing,
         dropped=[key for key in view.dropped if opened.file.filling.state(key).touched],
+        unasked=[(each.question or each.link_id, shown(each.value)) for each in unasked_answers(opened.file.filling)],
         problems=_shown_problems(problems, tried=tried),
         tried=tried,
         failures={each.where: each.text for each in opened.file.failures},
@@ -44,6 +50,8 @@ def page_of(opened: Opened, *, template: str = "form.html", tried: bool = False,
         item_text=lambda link_id: _name_of(opened, link_id),
         pictures=pictures_of(desk().parts, opened),
         payer=opened.payer,
+        own_zone=desk().parts.registry.ehrs[g.launch.ehr].time_zone,
+        offsets=OFFSETS,
         seen_links=[],
         **more,
     )

@@ -181,6 +181,7 @@ class _Fields(HTMLParser):
         self._inside = False
         self._area: str | None = None
         self._select: str | None = None
+        self._chosen: str | None = None
         self._text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -188,8 +189,8 @@ class _Fields(HTMLParser):
         if tag == "form":
             self._inside = held.get("id") == "coverage-form"
         if not self._inside or "disabled" in held or not held.get("name"):
-            if tag == "option" and self._select and "selected" in held:
-                self.fields.add(self._select, held.get("value", ""))
+            if tag == "option" and self._select and (self._chosen is None or "selected" in held):
+                self._chosen = held.get("value", "")  # nothing selected: a browser takes the first
             return
         if tag == "input":
             kind = held.get("type", "text")
@@ -200,7 +201,7 @@ class _Fields(HTMLParser):
         elif tag == "textarea":
             self._area, self._text = held["name"], ""
         elif tag == "select":
-            self._select = held["name"]
+            self._select, self._chosen = held["name"], None
 
     def handle_data(self, data: str) -> None:
         if self._area:
@@ -211,6 +212,8 @@ class _Fields(HTMLParser):
             self.fields.add(self._area, self._text)
             self._area = None
         elif tag == "select":
+            if self._select and self._chosen is not None:
+                self.fields.add(self._select, self._chosen)
             self._select = None
         elif tag == "form":
             self._inside = False

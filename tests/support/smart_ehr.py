@@ -336,7 +336,7 @@ class SmartEhr:
         if request.headers.get("If-Match") != f'W/"{version}"':
             return _outcome(412, "conflict")
         newer = str(int(version) + 1)
-        self.resources[path] = {**resource, "meta": {"versionId": newer}}
+        self.resources[path] = {**resource, "meta": {**resource.get("meta", {}), "versionId": newer}}
         return _json(self.resources[path], 200, {"ETag": f'W/"{newer}"'})
 
 

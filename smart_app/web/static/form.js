@@ -102,11 +102,28 @@
     const field = event.target;
     if (!field.name || /^(q:|version|csrf)/.test(field.name)) return;
     if (field.type === "checkbox" && field.checked) only(field);
+    if (field.type === "datetime-local") choose(field);
     if (field.name.startsWith("x:") && !field.checked) return;
     later("check", field.name.slice(2));
     clearTimeout(autosave);
     autosave = setTimeout(() => later("save"), AUTOSAVE_AFTER);
   });
+
+  // A time is meant in the reader's own zone unless another one was chosen. What is chosen stays visible beside it.
+  function choose(field) {
+    const zone = document.getElementById(field.id + "-z");
+    if (!zone || !field.value || (zone.value !== "" && zone.value !== offset(field.defaultValue))) return;
+    const own = offset(field.value);
+    if (![...zone.options].some((each) => each.value === own)) zone.add(new Option("UTC" + own.replace("-", "\u2212"), own));
+    zone.value = own;
+  }
+
+  function offset(moment) {
+    const east = -new Date(moment).getTimezoneOffset();
+    if (!Number.isFinite(east)) return "";
+    const two = (number) => String(Math.trunc(number)).padStart(2, "0");
+    return (east < 0 ? "-" : "+") + two(Math.abs(east) / 60) + ":" + two(Math.abs(east) % 60);
+  }
 
   // "None of these" stands alone.
   function only(field) {

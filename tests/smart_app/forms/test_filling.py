@@ -42,7 +42,11 @@ TYPES: list[tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = [
     ({"type": "decimal"}, {"a:q": "1.20"}, [{"valueDecimal": 1.2}]),
     ({"type": "integer"}, {"a:q": "12"}, [{"valueInteger": 12}]),
     ({"type": "date"}, {"a:q": "2026-11-02"}, [{"valueDate": "2026-11-02"}]),
-    ({"type": "dateTime"}, {"a:q": "2026-11-02T14:30"}, [{"valueDateTime": "2026-11-02T14:30:00+00:00"}]),
+    (
+        {"type": "dateTime"},
+        {"a:q": "2026-11-02T14:30", "z:q": "-05:00"},
+        [{"valueDateTime": "2026-11-02T14:30:00-05:00"}],
+    ),
     ({"type": "time"}, {"a:q": "14:30"}, [{"valueTime": "14:30:00"}]),
     ({"type": "string"}, {"a:q": "a line"}, [{"valueString": "a line"}]),
     ({"type": "text"}, {"a:q": "two\r\nlines"}, [{"valueString": "two\nlines"}]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_app.sdc.entry import read_entry
+from smart_app.sdc.entry import Field, read_fields
 from smart_app.sdc.filling import Filling, add_row, answer
 from smart_app.sdc.populate import start
 from smart_app.sdc.shapes import ItemType
@@ -318,15 +317,16 @@ def test_what_a_person_types_becomes_an_answer_or_stays_as_it_was_typed(
     read = form(
         item("a", kind, **{name: list(part) if isinstance(part, list) else part for name, part in members.items()})
     )
-    assert read_entry(read.by_link["a"], [typed, "", "  "], zone=timezone(timedelta(hours=-5))) == (expected,)
+    fields = [Field(typed, "-05:00" if kind == "dateTime" else ""), Field(""), Field("  ")]
+    assert read_fields(read.by_link["a"], fields) == (expected,)
 
 
 def test_a_quantity_takes_the_unit_that_was_chosen() -> None:
     ug = {"system": MG["system"], "code": "ug", "display": "microgram"}
     ext = [UNIT, core("questionnaire-unitOption", valueCoding=ug)]
     read = form(item("a", "quantity", ext=ext)).by_link["a"]
-    assert read_entry(read, ["5"], "ug")[0]["valueQuantity"]["code"] == "ug"
-    assert "code" not in read_entry(read, ["5"], "")[0]["valueQuantity"]  # two units: none is guessed
+    assert read_fields(read, [Field("5", "ug")])[0]["valueQuantity"]["code"] == "ug"
+    assert "code" not in read_fields(read, [Field("5")])[0]["valueQuantity"]  # two units: none is guessed
 
 
 @given(
@@ -335,7 +335,7 @@ def test_a_quantity_takes_the_unit_that_was_chosen() -> None:
 def test_no_text_is_lost_and_none_is_misread(kind: str, typed: str) -> None:
     """What was typed is shown again in its field, or a value that means the same."""
     one = form(item("a", kind))
-    read = read_entry(one.by_link["a"], [typed])
+    read = read_fields(one.by_link["a"], [Field(typed)])
     typed = "".join(letter for letter in typed if letter in "\t\n\r" or ord(letter) > 31)
     if not typed.strip():
         assert read == ()

@@ -111,6 +111,18 @@ def test_check_asks_everybody_and_says_what_is_wrong(run, app_keys, tmp_path):
     assert re.search(r"EHR ehr +WRONG +discovery connect failed", text)
 
 
+def test_check_looks_for_the_keys_where_the_app_says_they_are(run, app_keys, monkeypatch):
+    with SmartEhr(app_keys.signing.public_set) as ehr:
+        monkeypatch.setenv("SMART_APP_PUBLIC_URL", ehr.url)
+        ehr.answers["GET /.well-known/jwks.json"] = plain(app_keys.signing.public_set())
+        assert f"published at {ehr.url}/.well-known/jwks.json" in run("check", code=1)
+        ehr.answers["GET /.well-known/jwks.json"] = plain({"keys": [{"kid": "another"}, 1]})
+        assert f"not to be seen at {ehr.url}/.well-known/jwks.json" in run("check", code=1)
+    text = run("check", code=1)
+    assert f"not to be seen at {ehr.url}/.well-known/jwks.json" in text
+    assert "SMART_APP_PORT" in text
+
+
 def test_check_says_what_is_wrong_with_a_file(run, tmp_path):
     (tmp_path / "config" / "ehrs").mkdir(parents=True)
     (tmp_path / "config" / "ehrs" / "x.yaml").write_text("id: x\n")
