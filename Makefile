@@ -62,12 +62,12 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
-	@echo 'Installing from requirements.lock'
-	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@echo 'Installing from requirements.lock; this is done once and takes about half a minute'
+	@$(BIN)/python -m scripts.install_locked requirements.lock
 	@$(PIP) install --quiet --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
-	@echo 'Installing from requirements-dev.lock'
-	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@echo 'Installing from requirements-dev.lock; this is done once and takes about half a minute'
+	@$(BIN)/python -m scripts.install_locked requirements-dev.lock
 	@touch $@

@@ -6,6 +6,7 @@ Everything that is written is below one directory: databases, keys, registration
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -75,6 +76,12 @@ class Demo:
             "SMART_APP_INSECURE_DEV": "on",
         }
         return {**chosen, **base, **fixed}
+
+    def settings_file(self, environment: Mapping[str, str]) -> str:
+        """The service's and the app's settings as lines for a shell, so that their commands find these programs."""
+        names = sorted(name for name in environment if name.startswith(("CDS_", "SMART_APP_")))
+        lines = (f"export {name}={shlex.quote(environment[name])}" for name in names)
+        return "\n".join(("# Written by the demonstration. In a shell: . var/demo.env", *lines, ""))
 
     def programs(self, *, faults: bool = False) -> tuple[Program, ...]:
         """What is to be started, in this order."""

@@ -35,13 +35,18 @@ def main() -> int:
     demo = Demo(ports["CDS_PORT"], ports["APP_PORT"], ports["SANDBOX_PORT"], VAR)
     environment = demo.environment()
     stop = Stop()
+    say("Making keys, registrations and databases")
     try:
         demo.prepare(lambda command: run_quietly(command, environment))
+        settings = VAR / "demo.env"
+        settings.touch(mode=0o600)  # an address of a database may hold a password
+        settings.write_text(demo.settings_file(environment), "utf-8")
     except subprocess.CalledProcessError as error:
         return error.returncode
     running: list[subprocess.Popen[bytes]] = []
     try:
         for program in demo.programs():
+            say(f"Starting {program.name}")
             running.append(start(program, environment, VAR / f"{program.name.replace(' ', '-')}.log"))
             if program.ready and not ready(program.ready, running, stop):
                 return 0 if stop.asked else 1
@@ -117,6 +122,11 @@ def ended(running: list[subprocess.Popen[bytes]]) -> bool:
     return False
 
 
+def say(words: str) -> None:
+    """What is being done, at once."""
+    print(words, flush=True)
+
+
 def announce(demo: Demo) -> None:
     """Where to look first."""
     print(f"""
@@ -126,6 +136,7 @@ def announce(demo: Demo) -> None:
   Review desk   {demo.cds}/review    where a person settles what a machine must not
   Payer         {demo.ehr}/payer    what the payer's systems have received
   Logs          var/*.log
+  Commands      . var/demo.env    in another terminal; then .venv/bin/smart-app check and all others know these programs
 
 Ready. Stop with Ctrl-C.""")
     sys.stdout.flush()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from cds_service import settings as service_settings
 from scripts import run_demo
+from scripts.demo_parts import Demo
+from smart_app import settings as app_settings
 
 
 def _taken() -> socket.socket:
@@ -43,3 +48,18 @@ def test_a_program_that_ends_by_itself_is_named(capsys: pytest.CaptureFixture[st
         process.wait()
         assert run_demo.ended([process])
     assert "ended; see var/" in capsys.readouterr().err
+
+
+def test_the_commands_of_another_terminal_find_the_programs_by_the_settings_file(tmp_path: Path) -> None:
+    demo = Demo(8501, 8591, 8581, tmp_path / "a folder's var")
+    path = tmp_path / "demo.env"
+    path.write_text(demo.settings_file(demo.environment({"HOME": "/root", "CDS_LOG_LEVEL": "debug"})), "utf-8")
+    shown = subprocess.run(
+        ["bash", "-c", '. "$0" && env -0', path], env={"PATH": os.environ["PATH"]}, capture_output=True, check=True
+    ).stdout.decode()
+    environment = dict(line.split("=", 1) for line in shown.split("\0") if line)
+    assert "HOME" not in path.read_text("utf-8")
+    service, app = service_settings.from_env(environment), app_settings.from_env(environment)
+    assert (service.public_url, service.log_level) == (demo.cds, "debug")
+    assert service.payer_endpoints_dir == demo.var / "payer_endpoints"
+    assert (app.public_url, app.insecure_dev, app.config_dir) == (demo.app, True, demo.var / "app")
