@@ -20,6 +20,7 @@ class ReviewAction(Enum):
 
 
 FINAL = frozenset({ReviewAction.APPROVED, ReviewAction.NOT_CERTIFIED, ReviewAction.MODIFIED})
+ADVERSE = frozenset({ReviewAction.NOT_CERTIFIED, ReviewAction.MODIFIED})  # gives less than was asked for
 
 
 class CaseState(Enum):

@@ -98,6 +98,13 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: bool  # the stored request could not be read again
 
     @property
+    def met(self) -> Mapping[int, frozenset[str]]:
+        """The criteria that appear met for each line."""
+        found = self.findings
+        lines = self.case.summary.lines if found else ()
+        return {line.sequence: found.met_of(line.sequence) for line in lines if found}
+
+    @property
     def named(self) -> Mapping[str, tuple[str, str]]:
         """Name and text of a criterion by its id."""
         return {ident: (name, text) for ident, name, text in self.criteria}

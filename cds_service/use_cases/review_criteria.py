@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cds_service.domain.prior_auth import CaseLine
+from cds_service.domain.prior_auth import ADVERSE, CaseLine, HumanDecision
 from cds_service.policy.model import Guideline
 from cds_service.use_cases.review_words import DECISION_WORDS, REQUEST_WORDS, STATUS_WORDS, flag_words
 
@@ -70,6 +70,10 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         """The criteria as they stand for a line, by their ids."""
         return {each.what.id: each.what for each in self.criteria if sequence in each.sequences}
 
+    def met_of(self, sequence: int) -> frozenset[str]:
+        """Ids of the criteria that appear met for a line."""
+        return frozenset(key for key, each in self.of_line(sequence).items() if each.status == _MET)
+
 
 def findings(orders: Sequence[Mapping[str, Any]], lines: Sequence[CaseLine], guideline: Guideline | None) -> Findings:
     """``orders``: those of a stored determination document that were held against criteria."""
@@ -88,6 +92,23 @@ def findings(orders: Sequence[Mapping[str, Any]], lines: Sequence[CaseLine], gui
         ),
         advice=named.grouped((order["order"], sentence) for order in orders for sentence in _advice(order)),
     )
+
+
+def stored_findings(trace: bytes, lines: Sequence[CaseLine], guideline: Guideline | None) -> Findings | None:
+    """The same from the trace of a version; None where nothing was held against criteria."""
+    document = msgspec.json.decode(trace, type=dict[str, Any]).get("determination") or {}
+    orders = [each for each in document.get("orders", ()) if each.get("criteria")]
+    return findings(orders, lines, guideline) if orders else None
+
+
+def against(found: Findings | None, decision: HumanDecision) -> tuple[tuple[int, CriterionView], ...]:
+    """The lines that get less on a criterion that appears met for them: a person may, and should say why."""
+    told = []
+    for item in decision.items if found else ():
+        criterion = found.of_line(item.sequence).get(item.reason.criterion) if found and item.reason else None
+        if criterion is not None and criterion.status == _MET and item.action in ADVERSE:
+            told.append((item.sequence, criterion))
+    return tuple(told)
 
 
 class _Lines:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from cds_service.domain.prior_auth import (
+    ADVERSE,
     FINAL,
     Case,
     CaseEvent,
@@ -35,9 +36,9 @@ from cds_service.use_cases.case_writing import Writing, change_of, response_of, 
 from cds_service.use_cases.judge_request import assess
 from cds_service.use_cases.prior_auth_context import context_of
 from cds_service.use_cases.prior_auth_parts import PriorAuthParts
+from cds_service.use_cases.review_criteria import against, stored_findings
 
-_ADVERSE: Final = frozenset({ReviewAction.NOT_CERTIFIED, ReviewAction.MODIFIED})
-_MAY: Final = frozenset({ReviewAction.APPROVED, ReviewAction.PENDED, *_ADVERSE})
+_MAY: Final = frozenset({ReviewAction.APPROVED, ReviewAction.PENDED, *ADVERSE})
 _LEAST_REASON: Final = 20  # characters: a specific reason is a sentence
 _TABLE: Final = re.compile(  # the guideline's dose table by whatever name; it is informational
     r"(the )?(guideline'?s?[ _]|informational[ _])*"
@@ -137,12 +138,13 @@ class SettlePriorAuth:
             audit={
                 "lines": ", ".join(f"{each.sequence}:{each.action.value}" for each in decision.items),
                 "seconded_by": decision.seconded_by.id if decision.seconded_by else None,
+                **_against(newest, case, decision),
             },
         )
 
     def _check_signers(self, decision: HumanDecision) -> None:
         """A3 and A6 are adverse: who may sign them, and whether two must, is the payer's rule."""
-        if not any(each.action in _ADVERSE for each in decision.items):
+        if not any(each.action in ADVERSE for each in decision.items):
             return
         review = self._rules.payer.review
         signers = [decision.reviewer, *([decision.seconded_by] if decision.seconded_by else [])]
@@ -211,6 +213,12 @@ class SettlePriorAuth:
         raise StoreUnavailable("the request of this case could not be read; try again", reason="other")
 
 
+def _against(newest: Version, case: Case, decision: HumanDecision) -> dict[str, str]:
+    """For the audit log: lines that get less on a criterion that the engine shows as met."""
+    found = against(stored_findings(newest.trace, case.summary.lines, None), decision)
+    return {"against_met": ", ".join(f"{sequence}:{criterion.id}" for sequence, criterion in found)} if found else {}
+
+
 def _check(line: CaseLine, decision: LineDecision, where: str) -> None:
     """What decisions 6 forbids."""
     action, authorized = decision.action, decision.authorized
@@ -223,7 +231,7 @@ def _check(line: CaseLine, decision: LineDecision, where: str) -> None:
             raise RuleBroken("the last day is not before the first", expression=f"{where}.authorized.end")
     elif authorized is not None:
         raise RuleBroken("nothing is authorized by this decision", expression=f"{where}.authorized")
-    if action in _ADVERSE:
+    if action in ADVERSE:
         _check_reason(decision, where)
     if action is ReviewAction.APPROVED and authorized is not None:
         _check_whole(line, authorized.daily, where)

@@ -208,3 +208,69 @@ def test_what_the_engine_approved_is_said_to_be_its_own(desk: Desk, nurse: Brows
     page = nurse.get(f"/review/cases/{case.id}").get_data(as_text=True)
     assert "<dt>Decided by</dt><dd><bdi>the engine, without a person</bdi>" in page
     assert "line 1 approved</strong>, <bdi>the engine, without a person</bdi>" in page
+
+
+MET = "I.3"  # the engine shows it as met
+REASON = "No trial is documented; a note of the trial with scores would change the answer."
+DESPITE = "The infection of 12 February is not over."
+
+
+def refusal(criterion: str, **more: str) -> dict[str, Any]:
+    return {"version": 1, "action-1": "A3", "reason-1": REASON, "criterion-1": criterion, **more}
+
+
+def test_not_certified_on_a_criterion_that_appears_met_is_warned_about_and_not_blocked(desk: Desk) -> None:
+    case = put_case(desk, 2006)
+    physician = Browser(desk.app(), PHYSICIAN)
+    page = physician.get(f"/review/cases/{case.id}").get_data(as_text=True)
+    assert re.search(rf'<option value="{MET}" class="met">.*\(appears met\)</option>', page)
+    draft = physician.post(f"/review/cases/{case.id}/draft", refusal(MET)).get_data(as_text=True)
+    warning = draft.partition('id="against-1"')[2].partition("</div>")[0]
+    assert "rests on a criterion that appears met" in warning
+    assert "Contraindications to an implant eliminated: Yes" in warning, "with what it rests on"
+    assert 'name="despite-1"' in warning
+    assert f'name="reason-1" value="{REASON}"' in warning, "nothing that was typed is lost"
+    assert "Sign and send this answer" in draft
+    assert physician.post(f"/review/cases/{case.id}/decide", refusal(MET) | {"act": "send"}).status_code == 303
+    decided = [each for each in desk.reads.audit_of(f"case/{case.id}") if each.action == "decide"]
+    assert decided[-1].detail["against_met"] == f"1:{MET}"
+
+
+def test_the_sentence_why_goes_out_with_the_reason(desk: Desk) -> None:
+    case = put_case(desk, 2007)
+    physician = Browser(desk.app(), PHYSICIAN)
+    physician.get(f"/review/cases/{case.id}")
+    form = refusal(MET, **{"despite-1": DESPITE})
+    draft = physician.post(f"/review/cases/{case.id}/draft", form).get_data(as_text=True)
+    assert f"{REASON} {DESPITE}" in draft.partition('aria-label="The answer')[2]
+    assert "<textarea" not in draft
+    physician.post(f"/review/cases/{case.id}/decide", form | {"act": "send"})
+    line = desk.cases.case(case.id).summary.lines[0]  # type: ignore[union-attr]
+    assert line.reasons[0].text == f"{REASON} {DESPITE}"
+
+
+def test_on_a_criterion_that_is_open_nothing_is_warned_about(desk: Desk) -> None:
+    case = put_case(desk, 2008)
+    physician = Browser(desk.app(), PHYSICIAN)
+    physician.get(f"/review/cases/{case.id}")
+    form = refusal("I.1", **{"despite-1": DESPITE})
+    draft = physician.post(f"/review/cases/{case.id}/draft", form).get_data(as_text=True)
+    assert "appears met" not in draft
+    assert DESPITE not in draft.partition('aria-label="The answer')[2].partition("<form")[0], (
+        "it was asked of another criterion"
+    )
+    physician.post(f"/review/cases/{case.id}/decide", form | {"act": "send"})
+    decided = [each for each in desk.reads.audit_of(f"case/{case.id}") if each.action == "decide"]
+    assert "against_met" not in decided[-1].detail
+
+
+def test_the_warning_stays_with_a_proposal(desk: Desk) -> None:
+    case = put_case(desk, 2009)
+    app = desk.app()
+    nurse, physician = Browser(app, NURSE), Browser(app, PHYSICIAN)
+    nurse.get(f"/review/cases/{case.id}")
+    nurse.post(f"/review/cases/{case.id}/decide", refusal(MET) | {"act": "propose"})
+    physician.get(f"/review/cases/{case.id}")
+    draft = physician.post(f"/review/cases/{case.id}/draft", {"proposed": "yes"}).get_data(as_text=True)
+    assert "rests on a criterion that appears met" in draft
+    assert "The proposal does not say why" in draft

@@ -20,6 +20,7 @@ from cds_service.errors import Conflict, NotAllowed, NotFound, RuleBroken
 from cds_service.fhir.pas.answer_reading import read_answer
 from cds_service.review_ports import Proposal, ReviewReads
 from cds_service.use_cases.review_case import CaseView, ReviewCase
+from cds_service.use_cases.review_criteria import against
 from cds_service.use_cases.review_queue import asked_for
 from cds_service.use_cases.review_words import ACTION_WORDS
 from cds_service.web.review.decision_form import Filled, FormTrouble, plain_text, read_decision
@@ -137,12 +138,21 @@ def _draft_page(desk: Desk, case_id: str) -> Response:
         here="queue",
         case=view.case,
         answer=_shown(bundle, view, filled.decision.wanted_facts),
+        against=_against(view, filled.decision, proposal.form if proposal else request.form),
         filled=_kept(),
         may=signing.may,
         why=signing.why,
         send_words=signing.words,
         proposal=proposal,
     )
+
+
+def _against(view: CaseView, decision: HumanDecision, form: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What is decided against the engine's own finding, and what the form says of it."""
+    return [
+        {"sequence": sequence, "criterion": criterion, "despite": form.get(f"despite-{sequence}", "").strip()}
+        for sequence, criterion in against(view.findings, decision)
+    ]
 
 
 def _decide(desk: Desk, case_id: str) -> Response:
@@ -174,7 +184,8 @@ def _read_form(desk: Desk, case_id: str, person: Person) -> tuple[CaseView, Prop
     view = desk.cases.view(case_id)
     proposal = view.proposal if request.form.get("proposed") == "yes" else None
     if proposal is None:
-        return view, None, read_decision(request.form, tuple(request.form.getlist("facts")), view.case, person)
+        facts = tuple(request.form.getlist("facts"))
+        return view, None, read_decision(request.form, facts, view.case, person, met=view.met)
     form, facts = proposal.form, tuple(proposal.form.get("facts", "").split())
     first, second = person, None
     if (
@@ -183,7 +194,7 @@ def _read_form(desk: Desk, case_id: str, person: Person) -> tuple[CaseView, Prop
         and desk.guard.may(proposal.author, Right.SIGN_ADVERSE)
     ):
         first, second = proposal.author, person
-    return view, proposal, read_decision(form, facts, view.case, first, second)
+    return view, proposal, read_decision(form, facts, view.case, first, second, view.met)
 
 
 def _signing(desk: Desk, filled: Filled, proposal: Proposal | None, person: Person) -> _Signing:

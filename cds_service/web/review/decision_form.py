@@ -1,18 +1,20 @@
 """The form by which a reviewer decides: from its fields to a ``HumanDecision``, and what is wrong with it in words.
 
-Fields of line 2 end with ``-2``. Nothing that the browser sends decides who acts: that is the session's person.
+Fields of line 2 end with ``-2``. ``despite`` says why a criterion that appears met is not: it goes out with the reason.
+Nothing that the browser sends decides who acts: that is the session's person.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Final
 
 import msgspec
 
 from cds_service.domain.prior_auth import (
+    ADVERSE,
     Authorized,
     Case,
     CaseLine,
@@ -47,9 +49,17 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_decision(
-    form: Mapping[str, str], wanted: tuple[str, ...], case: Case, person: Person, seconder: Person | None = None
+    form: Mapping[str, str],
+    wanted: tuple[str, ...],
+    case: Case,
+    person: Person,
+    seconder: Person | None = None,
+    met: Mapping[int, Collection[str]] = {},
 ) -> Filled:
-    """Read the fields. ``wanted``: the facts that were ticked. Who decides is ``person``, whatever the form says."""
+    """Read the fields. ``wanted``: the facts that were ticked. Who decides is ``person``, whatever the form says.
+
+    ``met``: the criteria that appear met for each line; only of those is it asked why they are not.
+    """
     troubles: list[FormTrouble] = []
     version = form.get("version", "")
     if not (version.isascii() and version.isdigit() and len(version) < 10):
@@ -62,7 +72,11 @@ def read_decision(
         if not facts:
             troubles.append(FormTrouble("facts", "choose at least one question"))
     else:
-        items = tuple(decided for line in case.summary.lines if (decided := _line(form, line, troubles)) is not None)
+        items = tuple(
+            decided
+            for line in case.summary.lines
+            if (decided := _line(form, line, met.get(line.sequence, ()), troubles)) is not None
+        )
         if not items and not troubles:
             troubles.append(FormTrouble("what", "decide at least one line"))
     if troubles:
@@ -86,24 +100,25 @@ def reviewer_of(person: Person) -> Reviewer:
 
 def is_adverse(decision: HumanDecision) -> bool:
     """Whether a line gets less than was asked for: the signature of a physician is wanted."""
-    adverse = {ReviewAction.NOT_CERTIFIED, ReviewAction.MODIFIED}
-    return any(item.action in adverse for item in decision.items)
+    return any(item.action in ADVERSE for item in decision.items)
 
 
-def _line(form: Mapping[str, str], line: CaseLine, troubles: list[FormTrouble]) -> LineDecision | None:
+def _line(
+    form: Mapping[str, str], line: CaseLine, met: Collection[str], troubles: list[FormTrouble]
+) -> LineDecision | None:
     action = _CHOICES.get(form.get(f"action-{line.sequence}", ""))
     if action is None or action is ReviewAction.PENDED or line.cancelled:
         return None
     return LineDecision(
         sequence=line.sequence,
         action=action,
-        reason=_reason(form, line, action, troubles),
+        reason=_reason(form, line, action, met, troubles),
         authorized=_authorized(form, line, action, troubles),
     )
 
 
 def _reason(
-    form: Mapping[str, str], line: CaseLine, action: ReviewAction, troubles: list[FormTrouble]
+    form: Mapping[str, str], line: CaseLine, action: ReviewAction, met: Collection[str], troubles: list[FormTrouble]
 ) -> Reason | None:
     if action is ReviewAction.APPROVED:
         return None
@@ -115,6 +130,8 @@ def _reason(
     if not criterion and not provision:
         said = "choose the criterion, or name the provision or the prescriber's agreement, that it rests on"
         troubles.append(FormTrouble(f"criterion{ending}", f"line {line.sequence}: {said}"))
+    despite = _text(form, f"despite{ending}", troubles) if criterion in met else ""
+    text = f"{text} {despite}" if text and despite else text
     return Reason(text=text, code=form.get(f"code{ending}", "").strip()[:20], criterion=criterion, provision=provision)
 
 
