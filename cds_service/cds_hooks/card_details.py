@@ -31,7 +31,7 @@ _WHY = {
 _NOT_AVAILABLE = "A part of the record was not available; it may hold some of these answers."
 # Remarks that a person should see; the other flags are already visible in table, dose lines or missing facts.
 _REMARKS = {
-    "conflict": "Answers and chart contradict each other; the point stays open.",
+    "conflict": "Answers and chart, or words and codes of an order, contradict each other; the point stays open.",
     "contrary_evidence": "There is evidence to the contrary; please look.",
     "anticoagulant": "An anticoagulant is on the medication list; that alone is no contraindication here.",
     "active_infection": "An active infection is on the problem list.",

@@ -67,6 +67,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
     value_sets: Mapping[str, ValueSet]
     timing_codes: Mapping[str, tuple[Fraction, Fraction]] = {}  # "BID" -> (times, days)
     systems: Mapping[str, tuple[str, ...]] = {}  # short name -> its URIs, ours first
+    drug_words: Mapping[str, str] = {}  # lower-case word -> the ingredient that it names; "" a drug of no guideline
 
     def holds(self, name: str, codes: tuple[Code, ...]) -> Code | None:
         """The first of ``codes`` that value set ``name`` holds, else None. ICD-10-CM ignores case and dot."""

@@ -11,8 +11,11 @@ from cds_service.domain.order import Contribution, Order, OrderKind
 from cds_service.domain.quantity import MASS_RATE
 from cds_service.domain.record import Code
 from cds_service.domain.vocabulary import RouteGroup, Vocabulary
+from cds_service.fhir.concepts import dicts, word
 from cds_service.fhir.dates import day
 from cds_service.fhir.dosage import UNUSUAL, read_instruction
+from cds_service.fhir.drug_words import most_per_day
+from cds_service.fhir.quantities import CONFLICT
 from cds_service.fhir.references import normal
 from cds_service.fhir.routes import NEURAXIAL, order_route, route_group
 from cds_service.fhir.solutions import (
@@ -33,6 +36,7 @@ _REFERRED_TO = frozenset({
     "Medication", "Substance", "Device", "Condition", "Observation", "Encounter", "Coverage", "Patient",
     "Practitioner", "PractitionerRole", "Organization", "Location",
 })  # fmt: skip
+_DOSAGE_TEXTS = ("text", "patientInstruction")
 _PRIORS = {"MedicationRequest": "priorPrescription", "ServiceRequest": "replaces", "DeviceRequest": "priorRequest"}
 
 
@@ -56,6 +60,7 @@ def read_order(
     medicine = read_medicine(resource, resolve, vocabulary)
     dosages = members_of(resource, "dosageInstruction" if kind is OrderKind.DRUG else "dosage")
     route, unclear, route_text, instructions = _instructions(dosages, vocabulary)
+    contributions = _contributions(medicine, instructions)
     return Order(
         source=source,
         kind=kind,
@@ -67,7 +72,7 @@ def read_order(
         route_unclear=unclear,
         route_text=route_text,
         solution=medicine.solution,
-        contributions=_contributions(medicine, instructions),
+        contributions=contributions,
         pump_like=any(instruction.rate for instruction in instructions),
         dose_form=medicine.dose_form,
         reasons=_reasons(resource, resolve),
@@ -77,7 +82,7 @@ def read_order(
         encounter=_reference(resource.get("encounter"), host),
         requester=_reference(resource.get("requester"), host),
         patient_bolus=any(instruction.as_needed for instruction in instructions),
-        flags=_flags(medicine, instructions, source),
+        flags=_flags(medicine, instructions, source) + _said_otherwise(resource, dosages, contributions),
         intent=_text(resource, "intent"),
         prohibited=resource.get("doNotPerform") is True,
     )
@@ -145,6 +150,23 @@ def _flags(medicine: Medicine, instructions: list[Instruction], source: str) -> 
     found = [(code, subject) for code in codes for subject in subjects]
     found += [(code, subject or source) for code, subject in medicine.flags]
     return tuple(dict.fromkeys(found))
+
+
+def _said_otherwise(
+    resource: Resource, dosages: list[Any], contributions: tuple[Contribution, ...]
+) -> tuple[tuple[str, str], ...]:
+    """A conflict where words of the order name more mg per day than its dosage comes to.
+
+    Text is no dose and is not computed with; but whoever fills the pump reads it.
+    """
+    texts = [word(dosage.get(key)) for dosage in dosages if type(dosage) is dict for key in _DOSAGE_TEXTS]
+    for dosage in dosages:
+        more = dosage.get("additionalInstruction") if type(dosage) is dict else None
+        texts += [text_of(concept) for concept in more] if type(more) is list else []
+    texts += [word(note.get("text")) for note in dicts(resource.get("note"))]
+    most = most_per_day(text for text in texts if text)
+    given = [one.mg_per_day for one in contributions if one.mg_per_day is not None]
+    return ((CONFLICT, contributions[0].ingredient),) if given and most > max(given) else ()
 
 
 def _without_drug(

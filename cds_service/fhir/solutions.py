@@ -15,6 +15,7 @@ import msgspec
 from cds_service.domain.order import Part, Solution
 from cds_service.domain.record import Code
 from cds_service.domain.vocabulary import Ingredient, Product, Vocabulary
+from cds_service.fhir.drug_words import speaks_of_another, words_of
 from cds_service.fhir.quantities import CONFLICT, Reading
 from cds_service.fhir.strengths import Strength, container_volume, read_strength
 from cds_service.fhir.systems import RXNORM
@@ -42,17 +43,26 @@ _NO_STRENGTH = Strength(None, (), "strength: not stated")
 
 def read_medicine(order: Resource, resolve: Resolve, vocabulary: Vocabulary) -> Medicine:
     """The medication of a MedicationRequest, or of another resource with ``medication[x]``."""
-    concept = order.get("medicationCodeableConcept")
+    concept, reference = order.get("medicationCodeableConcept"), order.get("medicationReference")
     if type(concept) is dict:
-        return _coded(concept, vocabulary)
-    reference = order.get("medicationReference")
+        coded = _coded(concept, vocabulary)
+        return coded if reference is None else _doubtful(coded)  # medication[x] twice: which one is ordered?
     if type(reference) is not dict:
         return NOTHING
-    medication = resolve(reference, order)
+    medication, display = resolve(reference, order), reference.get("display")
+    shown = display if type(display) is str else ""
     if medication is None or medication.get("resourceType") != "Medication":
-        display = reference.get("display")
-        return Medicine(None, (), display if type(display) is str else "")
-    return _Composed(medication, order, resolve, vocabulary).medicine()
+        return Medicine(None, (), shown)
+    made = _Composed(medication, order, resolve, vocabulary).medicine()
+    parts = made.solution.parts if made.solution is not None else ()
+    return _doubtful(made) if speaks_of_another((shown,), (), parts, vocabulary) else made
+
+
+def _doubtful(medicine: Medicine) -> Medicine:
+    """The same, with the remark that it is said in two ways."""
+    parts = medicine.solution.parts if medicine.solution is not None else ()
+    flag = (CONFLICT, next((part.name for part in parts if part.name), ""))
+    return msgspec.structs.replace(medicine, flags=tuple(dict.fromkeys((*medicine.flags, flag))))
 
 
 def codes_of(concept: Any) -> tuple[Code, ...]:
@@ -92,11 +102,14 @@ def _coded(concept: Mapping[str, Any], vocabulary: Vocabulary) -> Medicine:
     codes, text = codes_of(concept), text_of(concept)
     product = _product(codes, vocabulary)
     if product is not None:
-        return Medicine(
-            Solution(_presented(product, codes, vocabulary), text, product.text, product.neuraxial), codes, text
-        )
-    part, flags = _part(codes, text, _NO_STRENGTH, vocabulary, active=True)
-    return Medicine(Solution((part,), text, identified=_identified((part,), vocabulary)), codes, text, (), flags)
+        parts, flags = _presented(product, codes, vocabulary)
+        solution = Solution(parts, text, product.text, product.neuraxial)
+    else:
+        part, flags = _part(codes, text, _NO_STRENGTH, vocabulary, active=True)
+        parts = (part,)
+        solution = Solution(parts, text, identified=_identified(parts, vocabulary))
+    medicine = Medicine(solution, codes, text, (), flags)
+    return _doubtful(medicine) if speaks_of_another(words_of(concept), codes, parts, vocabulary) else medicine
 
 
 def _product(codes: tuple[Code, ...], vocabulary: Vocabulary) -> Product | None:
@@ -107,21 +120,27 @@ def _product(codes: tuple[Code, ...], vocabulary: Vocabulary) -> Product | None:
     return None
 
 
-def _presented(product: Product, codes: tuple[Code, ...], vocabulary: Vocabulary) -> tuple[Part, ...]:
-    """The ingredients of a commercial product with their labelled concentrations."""
+def _presented(
+    product: Product, codes: tuple[Code, ...], vocabulary: Vocabulary
+) -> tuple[tuple[Part, ...], tuple[tuple[str, str], ...]]:
+    """The ingredients of a commercial product with their labelled concentrations; two products may differ in these."""
     rxcuis = {known.name: known.rxcui for known in vocabulary.ingredients.values()}
-    return tuple(
-        Part(
-            one.ingredient,
-            rxcuis.get(one.ingredient, ""),
-            product.text,
-            codes,
-            active=True,
-            concentration=one.mg_per_ml,
-            why="" if one.mg_per_ml is not None else "strength: not stated for this product",
+    products = [vocabulary.products[code] for code in codes if code in vocabulary.products]
+    parts = []
+    flags: tuple[tuple[str, str], ...] = ()
+    for one in product.ingredients:
+        concentration, why = one.mg_per_ml, "" if one.mg_per_ml is not None else "strength: not stated for this product"
+        labels = {
+            each.mg_per_ml for other in products for each in other.ingredients if each.ingredient == one.ingredient
+        }
+        if len(labels) > 1:
+            concentration, why = None, "strength: the codes name products of several strengths"
+            flags += ((CONFLICT, one.ingredient),)
+        rxcui = rxcuis.get(one.ingredient, "")
+        parts.append(
+            Part(one.ingredient, rxcui, product.text, codes, active=True, concentration=concentration, why=why)
         )
-        for one in product.ingredients
-    )
+    return tuple(parts), flags
 
 
 def _part(
@@ -193,7 +212,8 @@ class _Composed:
             product is not None and product.neuraxial,
             _identified(parts, self.vocabulary),
         )
-        return Medicine(solution, codes, shown, form, tuple(self.flags))
+        medicine = Medicine(solution, codes, shown, form, tuple(self.flags))
+        return _doubtful(medicine) if speaks_of_another(words_of(concept), codes, parts, self.vocabulary) else medicine
 
     def _ingredient(self, ingredient: dict[str, Any], container: Reading, product: Product | None) -> Part:
         strength = read_strength(ingredient.get("strength"), container, self.vocabulary.unit_aliases)
@@ -204,7 +224,10 @@ class _Composed:
         active = ingredient.get("isActive") is not False and not self._diluent(codes)
         part, flags = _part(codes, text_of(concept), strength, self.vocabulary, active=active)
         self.flags.extend(flags)
-        return part if product is None else self._labelled(part, product)
+        part = part if product is None else self._labelled(part, product)
+        if speaks_of_another(words_of(concept), codes, (part,), self.vocabulary):
+            self.flags.append((CONFLICT, part.name or ""))
+        return part
 
     def _component(self, reference: Any, strength: Strength) -> tuple[Any, Strength]:
         """The Substance or Medication that an ingredient refers to; of a product, the drug in it."""

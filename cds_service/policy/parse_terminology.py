@@ -69,6 +69,7 @@ def parse_vocabulary(
         value_sets=_value_sets(value_sets, terms),
         timing_codes=_timing(files["units.yaml"], terms),
         systems={name: tuple(uris) for name, uris in terms.systems.items()},
+        drug_words=_drug_words(files["ingredients.yaml"], terms),
     )
 
 
@@ -115,6 +116,17 @@ def _ingredients(entry: Mapping[str, Any], terms: _Terms) -> dict[Code, Ingredie
             if code in found:
                 terms.wrong(word, "a code that no ingredient has yet")
             found[code] = ingredient
+    return found
+
+
+def _drug_words(entry: Mapping[str, Any], terms: _Terms) -> dict[str, str]:
+    """Names of drugs as words of a text: of the ingredients, of their brands, and of what is none of them."""
+    found = {plain(each["name"]): plain(each["name"]) for each in entry["ingredients"]}
+    brands = [(word, plain(each["name"])) for each in entry["ingredients"] for word in each["brands"]]
+    for word, name in (*brands, *((word, "") for word in entry["other_drugs"])):
+        if not plain(word).isalpha() or not plain(word).islower() or plain(word) in found:
+            terms.wrong(word, "one word in small letters, for one drug alone")
+        found[plain(word)] = name
     return found
 
 

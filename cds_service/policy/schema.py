@@ -285,13 +285,15 @@ INGREDIENTS_FILE: Final = Record(
                 {
                     "strengths": (Many(Record({"mg_per_ml": Many(_POSITIVE, 1), "source": _WORD}, _MARKS)), ()),
                     "other_codes": (Many(_CODES), ()),
+                    "brands": (Many(_WORD), ()),
                     "neuraxial": _YES,
                     "unverified": _NO,
                 },
             ),
             1,
         )
-    }
+    },
+    {"other_drugs": (Many(_WORD), ())},
 )
 PRODUCTS_FILE: Final = Record(
     {

@@ -61,7 +61,12 @@ PENDS: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("a criterion not met", {"values": COMPLETE | {"life_expectancy_ge_3_months": "no"}}, "criteria_met", "I.1"),
     ("a fact missing", {"values": without("noninvasive_trial_weeks")}, "criteria_met", "Length of the noninvasive"),
-    ("the stem not met", {"values": COMPLETE | {"severe_chronic_intractable_pain": "no"}}, "criteria_met", "the indication is"),
+    (
+        "the stem not met",
+        {"values": COMPLETE | {"severe_chronic_intractable_pain": "no"}},
+        "criteria_met",
+        "the indication is",
+    ),
     ("a dose above the table", {"order": morphine("1.6")}, "dose_within_table", "informational table"),
     ("an order that runs no more", {"order": morphine(doNotPerform=True)}, "order_active", "not an active"),
     ("an old signature", {"authored": "2025-11-30"}, "attested", "signature is too old"),
@@ -155,6 +160,12 @@ def for_a_year(end: str) -> dict[str, Any]:
 
 def ordered(**changes: Any) -> dict[str, Any]:
     return request(order=morphine(**changes))
+
+
+def medicated(*codes: str, text: str = "morphine 10 mg/mL") -> dict[str, Any]:
+    """Morphine 10 mg/mL by its code, with further codes and other words."""
+    coding = [{"system": pas_bundles.RXNORM, "code": code} for code in ("1731998", *codes)]
+    return ordered(medicationCodeableConcept={"coding": coding, "text": text})
 
 
 def dosed(*ends: str | None) -> dict[str, Any]:
@@ -277,6 +288,12 @@ AROUND: list[tuple[str, dict[str, Any], str, str]] = [
      "attested", "not signed by a prescriber"),
     ("a nurse's form, signed by the physician", filled_in_by_a_nurse(extension=signature_of("Practitioner/prac-1")),
      "", ""),
+    # The code says morphine, the words a drug several times as strong; or the code half of the strength in the words.
+    ("words of another drug", medicated(text="hydromorphone 10 mg/mL"), "nothing_doubtful", "conflict (morphine)"),
+    ("a second code of another drug", medicated("3423"), "nothing_doubtful", "conflict (morphine)"),
+    ("a second code of the same drug", medicated("7052"), "", ""),
+    ("words of another strength", medicated(text="morphine 25 mg/mL"), "nothing_doubtful", "conflict (morphine)"),
+    ("words of a larger dose", ordered(note=[{"text": "up to 20 mg/day"}]), "nothing_doubtful", "conflict (morphine)"),
     ("cancer pain ordered for", ordered(reasonCode=[CANCER_PAIN]), "answers_fit_diagnoses", "speaks against"),
     ("cancer pain in the chart", changed("Condition", code=CANCER_PAIN), "answers_fit_diagnoses", "speaks against"),
     ("cancer pain of before", changed("Condition", code=CANCER_PAIN, clinicalStatus=RESOLVED), "", ""),
