@@ -79,6 +79,7 @@ class CaseLine(msgspec.Struct, frozen=True, kw_only=True):
     current_daily: Mapping[str, str] = {}  # drug -> mg per day of the running orders, where the request shows them
     action: ReviewAction = ReviewAction.PENDED
     number: str = ""  # the authorization's
+    former: str = ""  # number given before: in force while this waits, taken back when it is decided, never given again
     reference: str = ""  # administration reference number: of what is pended or not certified
     reasons: tuple[Reason, ...] = ()
     authorized: Authorized | None = None

@@ -220,8 +220,9 @@ def _on_file(writing: Writing) -> list[Authorization]:
         for held in (earlier, line):
             if held is None:
                 continue
-            if held.number and held.number != line.number and decided:
-                found[held.number] = _entry(case, held, held.number, "revoked")
+            for number in (held.number, held.former):
+                if number and number != line.number and decided:
+                    found[number] = _entry(case, held, number, "revoked")
             if held.reference and decided:
                 found[held.reference] = _entry(case, held, held.reference, "revoked")
         if line.number and line.action in {ReviewAction.APPROVED, ReviewAction.MODIFIED}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 
@@ -24,15 +24,23 @@ from cds_service.use_cases.case_composing import (
 from cds_service.use_cases.case_writing import Writing, state_of, trace_of
 from cds_service.use_cases.judge_request import Assessment, assess
 from cds_service.use_cases.order_sign_memory import contexts_of
-from cds_service.use_cases.prior_auth_lines import cancelled_line, case_line
+from cds_service.use_cases.prior_auth_lines import cancelled_line, case_line, reopened_line
 from cds_service.use_cases.prior_auth_parts import Call, PriorAuthParts
 from cds_service.use_cases.submission_writing import Stands, written
-from cds_service.use_cases.update_rules import by_sequence, same_member, touched, update_issues
+from cds_service.use_cases.update_rules import (
+    by_sequence,
+    failing,
+    same_member,
+    touched,
+    update_issues,
+    version_issue,
+)
 
 
 def update(parts: PriorAuthParts, call: Call, prior: Case, now: datetime, late: str) -> Writing:
     """A new version by an update; raises RequestRefused for what an update may not change."""
     request, day = call.request, now.date()
+    _check_version(prior, request)
     before = last_request(parts, prior)
     found = update_issues(prior, request, before)
     if prior.state is CaseState.CANCELLED:
@@ -40,16 +48,15 @@ def update(parts: PriorAuthParts, call: Call, prior: Case, now: datetime, late: 
         found.append(Issue("P088", "business-rule", text, "Bundle.entry[0].resource"))
     if found:
         raise RequestRefused(found)
-    assessment = assess(
-        parts.rules, parts.pas, request, day, contexts=contexts_of(request, parts.remembered, parts.key)
-    )
+    assessment = _judged(parts, request, day)
     error = not_decided_here(parts, request, assessment)
     if error is None and parts.pas.updates == "refuse":
         error = ResponseError("this payer takes no updates: send a new request, and cancel the earlier one")
     if error is not None:
         lines, state = prior.summary.lines, prior.state
     else:
-        lines = _updated(parts, call, prior, before, assessment, now, late)
+        earlier = _judged(parts, before, day) if before is not None else None
+        lines = _updated(parts, call, prior, earlier, assessment, now, late)
         state = state_of(lines)
     made = Composed(
         call=call,
@@ -69,16 +76,29 @@ def update(parts: PriorAuthParts, call: Call, prior: Case, now: datetime, late: 
     return written(parts, made, compose(parts, made), stands)
 
 
+def _check_version(prior: Case, request: PasRequest) -> None:
+    wrong = version_issue(prior, request)
+    if wrong is not None:
+        raise RequestRefused([wrong])
+
+
+def _judged(parts: PriorAuthParts, request: PasRequest, day: date) -> Assessment:
+    return assess(parts.rules, parts.pas, request, day, contexts=contexts_of(request, parts.remembered, parts.key))
+
+
 def _updated(
     parts: PriorAuthParts,
     call: Call,
     prior: Case,
-    before: PasRequest | None,
+    before: Assessment | None,
     assessment: Assessment,
     now: datetime,
     late: str,
 ) -> tuple[CaseLine, ...]:
-    """Earlier lines stay as they are unless they are changed, cancelled, or still wait."""
+    """Earlier lines stay as they are unless they are changed, cancelled, spoken against, or still wait.
+
+    ``before``: the request that is updated, as it would be judged today.
+    """
     found = {line.sequence: line for line in prior.summary.lines}
     earlier = by_sequence(before)
     members = [each for each in parts.cases.cases_of_member(prior.member_id) if each.id != prior.id]
@@ -88,8 +108,8 @@ def _updated(
         held = found.get(asked.sequence)
         if asked.cancelled:
             found[asked.sequence] = cancelled_line(held or case_line(each, number="", reference="", as_of=day))
-        elif touched(asked, held, earlier.get(asked.sequence)):
-            found[asked.sequence] = case_line(
+        elif touched(each, held, earlier.get(asked.sequence)):
+            line = case_line(
                 each,
                 number=f"{parts.pas.number_prefix}-{code}-{_suffix(asked, held, prior)}",
                 reference=f"P-{code}-{asked.sequence}",
@@ -98,16 +118,24 @@ def _updated(
                 or asked_twice(each, assessment.lines[:place])
                 or waits_for(parts, each, members, call.caller, day),
             )
+            found[asked.sequence] = msgspec.structs.replace(line, former=held.number or held.former if held else "")
+    # An update of 2.0.1 names what changes alone; what speaks against all lines speaks against the others too.
+    against = failing(assessment.shared, before.shared if before is not None else {})
+    for sequence in (found.keys() - {each.line.sequence for each in assessment.lines}) if against else ():
+        if found[sequence].authorized is not None:
+            found[sequence] = reopened_line(found[sequence], against, reference=f"P-{code}-{sequence}")
     return tuple(found[sequence] for sequence in sorted(found))
 
 
 def _suffix(asked: RequestedLine, held: CaseLine | None, prior: Case) -> str:
     """A number is never given twice: after the first one it tells the version."""
-    return f"{asked.sequence}" if held is None or not held.number else f"{asked.sequence}.{prior.version + 1}"
+    given = held is not None and bool(held.number or held.former)
+    return f"{asked.sequence}.{prior.version + 1}" if given else f"{asked.sequence}"
 
 
 def cancel(parts: PriorAuthParts, call: Call, prior: Case, now: datetime, submission: Submission) -> Writing:
     """P084: everything that was not finally refused is taken back; clock and undelivered notices end (P088)."""
+    _check_version(prior, call.request)
     if prior.state is CaseState.CANCELLED:
         text = "the request was cancelled already"
         raise RequestRefused([Issue("P084", "business-rule", text, "Bundle.entry[0].resource")])

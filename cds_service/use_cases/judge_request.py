@@ -68,6 +68,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     coverage: CoverageChoice
     benefit: str  # medical | pharmacy
     request_type: str
+    shared: Mapping[str, bool]  # the conditions that all lines share
     document: bytes  # the determination, as order-sign stores it
     wanted: tuple[str, ...]
     reading: Reading
@@ -91,7 +92,10 @@ def assess(
     answers = _answers(rules, reading, judged)
     benefit = _benefit(pas, coverage, answers)
     shared = circumstances(request, reading.chart, rules.known_payer, as_of)
-    shared |= {"chart_agrees": chart_agrees(contexts, answers)}
+    shared |= {
+        "coverage_in_force": coverage.state == "ours" and coverage.active and bool(coverage.member_id),
+        "chart_agrees": chart_agrees(contexts, answers),
+    }
     ground = _Ground(rules, pas, request, reading, coverage, benefit, answers, shared, as_of)
     lines = tuple(_assessed(ground, line, judged.get(line.order)) for line in request.lines)
     return Assessment(
@@ -99,6 +103,7 @@ def assess(
         coverage=coverage,
         benefit=benefit,
         request_type=_request_type(judged),
+        shared=shared,
         document=encode_determination(rules, judged.values(), as_of),
         wanted=tuple(dict.fromkeys(fact for each in judged.values() for fact in each.determination.missing_facts)),
         reading=reading,
@@ -274,7 +279,7 @@ def _conditions(
 ) -> dict[str, bool]:
     """Decisions 6, one word for each condition of an approval by machine."""
     determination, guideline = judged.determination, judged.rules.guideline
-    coverage, payer = ground.coverage, ground.rules.payer
+    payer = ground.rules.payer
     request = guideline.request_types.get(determination.request_type)
     stated = request is not None and (request.stated or payer.renewal == "as_section_II")
     doubtful = any(flag.code in ground.pas.blocking_flags for flag in determination.flags)
@@ -283,7 +288,7 @@ def _conditions(
         "request_type_stated": stated,
         "criteria_met": determination.decision is Decision.MEETS and not determination.missing_facts,
         "program_standard": determination.program is Program.STANDARD,
-        "coverage_in_force": coverage.state == "ours" and coverage.active and bool(coverage.member_id),
+        "coverage_in_force": ground.shared["coverage_in_force"],
         "covered_throughout": period is None or covered_throughout(ground.held, period),
         "benefit_medical": ground.benefit == "medical",
         "order_active": order.status == "active" and order.intent == "order" and not order.prohibited,

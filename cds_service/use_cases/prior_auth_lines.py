@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from fractions import Fraction
+
+import msgspec
 
 from cds_service.domain.determination import Decision, DoseResult, OrderDetermination, Verdict
 from cds_service.domain.prior_auth import Authorized, CaseLine, LineKind, Reason, ReviewAction
@@ -48,7 +50,7 @@ def case_line(assessed: Assessed, *, number: str, reference: str, as_of: date, w
 def settled_line(assessed: Assessed, *, number: str, reference: str, as_of: date, waits_for: str = "") -> CaseLine:
     """``case_line``; but a line that is sent as cancelled (P083) gets nothing, also in a first request."""
     line = case_line(assessed, number=number, reference=reference, as_of=as_of, waits_for=waits_for)
-    return cancelled_line(line) if assessed.line.cancelled else line
+    return cancelled_line(msgspec.structs.replace(line, number="")) if assessed.line.cancelled else line
 
 
 def cancelled_line(line: CaseLine) -> CaseLine:
@@ -65,6 +67,7 @@ def cancelled_line(line: CaseLine) -> CaseLine:
         daily=line.daily,
         current_daily=line.current_daily,
         action=ReviewAction.CANCELLED,
+        former=line.number or line.former,
         reference=line.reference,
         reasons=(Reason("cancelled by the requester"),),
         trace_numbers=line.trace_numbers,
@@ -83,6 +86,21 @@ def upward(amount: Fraction) -> str:
     if Fraction(text) >= amount:
         return text
     return decimal_text(Fraction(text) + Fraction(1, 10**12))
+
+
+def reopened_line(line: CaseLine, failing: Iterable[str], *, reference: str) -> CaseLine:
+    """A granted line that an update does not name, but of which it says something that a person must look at."""
+    return msgspec.structs.replace(
+        line,
+        action=ReviewAction.PENDED,
+        number="",
+        former=line.number or line.former,
+        reference=reference,
+        reasons=tuple(Reason(_PLAIN[name]) for name in failing),
+        authorized=None,
+        issued=None,
+        by_person=False,
+    )
 
 
 def _text(assessed: Assessed) -> str:

@@ -179,7 +179,7 @@ class SettlePriorAuth:
         action = decision.action
         granted = action in {ReviewAction.APPROVED, ReviewAction.MODIFIED}
         code = case.tracking_number.partition("-")[2]
-        suffix = f"{line.sequence}" if not line.number else f"{line.sequence}.{case.version + 1}"
+        suffix = f"{line.sequence}" if not (line.number or line.former) else f"{line.sequence}.{case.version + 1}"
         reasons = (decision.reason,) if decision.reason is not None else ()
         authorized = decision.authorized if granted else None
         if authorized is not None and not authorized.daily and line.kind is LineKind.DRUG:

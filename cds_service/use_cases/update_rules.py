@@ -8,6 +8,7 @@ from cds_service.domain.prior_auth import Case, CaseLine, ReviewAction
 from cds_service.fhir.pas.gate_claim import CLAIM
 from cds_service.fhir.pas.issues import Issue
 from cds_service.fhir.pas.request import PasRequest, RequestedLine
+from cds_service.use_cases.judge_request import Assessed, Assessment
 
 
 def update_issues(case: Case, request: PasRequest, before: PasRequest | None) -> list[Issue]:
@@ -56,15 +57,44 @@ def _other(asked: RequestedLine, earlier: CaseLine) -> bool:
     return (asked.system, asked.code) != (earlier.system, earlier.code)
 
 
-def touched(asked: RequestedLine, earlier: CaseLine | None, before: RequestedLine | None) -> bool:
-    """Whether a line is to be judged anew: it is new, changed, or still waits."""
-    if earlier is None or earlier.action is ReviewAction.PENDED or asked.changed:
+def version_issue(case: Case, request: PasRequest) -> Issue | None:
+    """What is wrong with the base that a change was sent to; None where it is that of the request.
+
+    The versions are not compatible (P006): a whole update of the one is half an update of the other.
+    """
+    version = case.summary.version
+    if request.version == version:
+        return None
+    text = (
+        f"the request came by the base of PAS {version}, and so do its updates and its cancellation; to go on by this "
+        "base cancel it there and send a new request"
+    )
+    return Issue("P006", "business-rule", text, CLAIM)
+
+
+def touched(asked: Assessed, earlier: CaseLine | None, before: Assessed | None) -> bool:
+    """Whether a line is to be judged anew.
+
+    It is new, changed, or still waits; or it was granted, and its order is another one now, or something speaks against
+    it that did not do so in the request ``before``. What only time has changed touches nothing.
+    """
+    line = asked.line
+    if earlier is None or earlier.action is ReviewAction.PENDED or line.changed:
         return True
     if earlier.action in {ReviewAction.NOT_CERTIFIED, ReviewAction.CANCELLED}:
         return False
-    return before is not None and asked.raw != before.raw
+    if before is None:
+        return not asked.approvable
+    return (
+        line.raw != before.line.raw or asked.order != before.order or bool(failing(asked.conditions, before.conditions))
+    )
 
 
-def by_sequence(request: PasRequest | None) -> Mapping[int, RequestedLine]:
-    """The lines of a request by sequence."""
-    return {line.sequence: line for line in request.lines} if request is not None else {}
+def failing(now: Mapping[str, bool], before: Mapping[str, bool]) -> tuple[str, ...]:
+    """The conditions that do not hold now, and did before."""
+    return tuple(name for name, holds in now.items() if not holds and before.get(name, True))
+
+
+def by_sequence(assessment: Assessment | None) -> Mapping[int, Assessed]:
+    """The lines of a judged request by sequence."""
+    return {each.line.sequence: each for each in assessment.lines} if assessment is not None else {}

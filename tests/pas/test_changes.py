@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.domain.prior_auth import Authorized, CaseState, LineDecision, ReviewAction
+from cds_service.domain.prior_auth import Authorized, CaseState, LineDecision, Reason, ReviewAction
 from cds_service.errors import Conflict
 from tests.support.pas_bundles import (
     COMPLETE,
@@ -22,7 +22,7 @@ from tests.support.pas_bundles import (
     request,
     update_of,
 )
-from tests.support.pas_service import Pas, Starts, actions, claim_response, extension, with_rules
+from tests.support.pas_service import Pas, Starts, actions, claim_response, extension, notes, with_rules
 
 MISSING = {key: value for key, value in COMPLETE.items() if key != "noninvasive_trial_weeks"}
 CANCELLED = [{"url": f"{PAS}/StructureDefinition/modifierextension-infoCancelled", "valueBoolean": True}]
@@ -213,3 +213,155 @@ def test_a_case_that_is_reopened_by_an_update_has_a_new_clock(pas: Pas) -> None:
     case = pas.case_of(pas.submit(changed))
     assert case.due is not None
     assert (case.due - pas.service.clock.now()).days == 7
+
+
+def deceased(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The same Bundle about a patient who has died meanwhile."""
+    bundle["entry"][1]["resource"]["deceasedDateTime"] = "2026-03-01"
+    return bundle
+
+
+def on_file(pas: Pas) -> dict[str, str]:
+    return {each.number: each.status for each in pas.service.sql.authorizations("M0000001")}
+
+
+def test_P082_an_update_that_tells_of_a_death_leaves_no_approval_unlooked_at(pas: Pas) -> None:
+    # What was given before the death is still to be paid for, so nothing is ended by machine; but nobody may go on
+    # reading that the pump and its drug are approved. A person ends it with the day of death as its last.
+    first = pas.case_of(pas.submit(request(values=PERMANENT, items=[item(1), PUMP])))
+    told = deceased(update_of(request(values=PERMANENT, items=[item(1), PUMP]), identifier="B9"))
+    answer = pas.submit(told)
+    assert actions(answer) == {1: "A4", 2: "A4"}
+    assert "deceased" in notes(answer)
+    case, numbers = pas.case_of(answer), [line.number for line in first.summary.lines]
+    assert case.due is not None
+    assert {number: on_file(pas)[number] for number in numbers} == dict.fromkeys(numbers, "active")
+    ended = Authorized(date(2026, 3, 1), date(2026, 3, 1), taper="the patient has died")
+    agreed = Reason("ends with the day of the patient's death", provision="prescriber agreement")
+    pas.settle(
+        case, *(LineDecision(sequence=n, action=ReviewAction.MODIFIED, authorized=ended, reason=agreed) for n in (1, 2))
+    )
+    after = pas.cases.case(case.id)
+    assert after is not None
+    assert {on_file(pas)[number] for number in numbers} == {"revoked"}
+    given = [line.number for line in after.summary.lines]
+    assert [on_file(pas)[number] for number in given] == ["active", "active"]
+    assert not set(given) & set(numbers)  # a number is never given twice
+    # The same told once more is nothing new: the person's decision stays.
+    again = deceased(update_of(request(values=PERMANENT, items=[item(1), PUMP]), identifier="B10"))
+    assert actions(pas.submit(again)) == {1: "A6", 2: "A6"}
+
+
+def test_P082_P087_a_partial_update_that_tells_of_a_death_reopens_the_lines_that_it_does_not_name(pas: Pas) -> None:
+    pas.submit(request(values=PERMANENT, items=[item(1), PUMP]), "2.0.1")
+    changed = item(2, code="62362", system=CPT, order=None, extension=[info("changed")])
+    answer = pas.submit(deceased(request(values=PERMANENT, items=[changed], identifier="B9")), "2.0.1")
+    assert [line.action.value for line in pas.case_of(answer).summary.lines] == ["A4", "A4"]
+
+
+def ending(bundle: dict[str, Any]) -> None:
+    bundle["entry"][2]["resource"]["period"]["end"] = "2026-03-01"
+
+
+def cancer(bundle: dict[str, Any]) -> None:
+    bundle["entry"][8]["resource"]["code"] = concept("http://hl7.org/fhir/sid/icd-10-cm", "G89.3")
+
+
+def larger(bundle: dict[str, Any]) -> None:
+    bundle["entry"][6]["resource"] = morphine("1")
+
+
+def larger_than_the_table(bundle: dict[str, Any]) -> None:
+    bundle["entry"][6]["resource"] = morphine("1.6")
+
+
+def relieved(bundle: dict[str, Any]) -> None:
+    answered(bundle, noninvasive_trial_outcome="adequate_relief")
+
+
+# What an update says beside lines that it does not call changed, and what becomes of the approved one.
+BESIDE: list[tuple[str, Any, str]] = [
+    ("the coverage has ended", ending, "A4"),
+    ("a cancer by now", cancer, "A4"),
+    ("tablets have helped after all", relieved, "A4"),
+    # The item is as it was, the order behind it is not: the dose that was approved is not the one that is asked for.
+    ("twice the dose", larger, "A1"),
+    ("a dose above the table", larger_than_the_table, "A4"),
+    ("nothing", lambda _bundle: None, "A1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "action"), [pytest.param(*rest, id=name) for name, *rest in BESIDE])
+def test_P082_what_an_update_says_beside_its_lines(change: Any, action: str, pas: Pas) -> None:
+    first = pas.case_of(pas.submit(request())).summary.lines[0]
+    told = update_of(request(), identifier="B9")
+    change(told)
+    answer = pas.submit(told)
+    line = pas.case_of(answer).summary.lines[0]
+    assert actions(answer) == {1: action}
+    if change is larger:
+        assert (line.authorized and line.authorized.daily, line.number != first.number) == ({"morphine": "10"}, True)
+        assert on_file(pas) == {first.number: "revoked", line.number: "active"}
+    elif action == "A1":
+        assert line == first
+    else:
+        assert on_file(pas)[first.number] == "active"
+
+
+def test_P082_time_alone_reopens_nothing(pas: Pas) -> None:
+    # The attestation is too old by now for an approval; what was approved on it stands.
+    pas.submit(request(values=PERMANENT, items=[item(1), PUMP]))
+    pas.service.clock.at += 120 * 86_400
+    pas.token = pas.service.system_token()
+    assert actions(pas.submit(update_of(request(values=PERMANENT, items=[item(1), PUMP]), identifier="B9"))) == {
+        1: "A1",
+        2: "A1",
+    }
+
+
+def test_P083_what_is_cancelled_and_asked_for_again_has_another_number(pas: Pas) -> None:
+    first = pas.case_of(pas.submit(request(values=PERMANENT))).summary.lines[0].number
+    gone = item(1, extension=[info("changed")], modifierExtension=CANCELLED)
+    pump = item(2, code="62362", system=CPT, order=None, extension=[info("added")])
+    assert (
+        actions(pas.submit(update_of(request(values=PERMANENT), identifier="B9", claim={"item": [gone, pump]})))[1]
+        == "C"
+    )
+    back = item(1, extension=[info("changed")])
+    answer = pas.submit(update_of(request(values=PERMANENT), identifier="B10", claim={"item": [back, pump]}))
+    assert actions(answer)[1] == "A1"
+    again = pas.case_of(answer).summary.lines[0].number
+    assert again != first
+    assert (on_file(pas)[first], on_file(pas)[again]) == ("revoked", "active")
+
+
+def test_a_change_that_is_not_certified_ends_what_was_granted_before(pas: Pas) -> None:
+    from tests.pas.test_settle import denial  # noqa: PLC0415
+
+    first = pas.case_of(pas.submit(request())).summary.lines[0].number
+    changed = update_of(request(order=morphine("1.6")), identifier="B9")
+    changed["entry"][0]["resource"]["item"][0]["extension"].append(info("changed"))
+    case = pas.case_of(pas.submit(changed))
+    assert on_file(pas)[first] == "active"
+    pas.settle(case, denial())
+    assert on_file(pas)[first] == "revoked"
+
+
+@pytest.mark.parametrize(("opened", "other"), [("2.2", "2.0.1"), ("2.0.1", "2.2")])
+@pytest.mark.parametrize("claim", [{}, whole_cancelled()], ids=["update", "cancellation"])
+def test_P006_P080_a_change_comes_by_the_base_of_its_request(
+    opened: str, other: str, claim: dict[str, Any], pas: Pas
+) -> None:
+    case = pas.case_of(pas.submit(request(values=MISSING), opened))
+    answer = pas.submit(answered(update_of(request(values=MISSING), identifier="B9", claim=claim)), other)
+    (issue,) = answer.json["issue"]
+    assert (answer.status, issue["diagnostics"]) == (422, "P006")
+    assert f"PAS {opened}" in issue["details"]["text"]
+    assert pas.cases.case(case.id) == case
+
+
+def test_P006_P087_half_an_update_of_2_0_1_does_not_change_a_request_of_2_2(pas: Pas) -> None:
+    pas.submit(request(values=PERMANENT, items=[item(1), PUMP]))
+    gone = item(2, code="62362", system=CPT, order=None, certification="3", modifierExtension=CANCELLED)
+    answer = pas.submit(request(values=PERMANENT, items=[gone], identifier="B9"), "2.0.1")
+    assert (answer.status, answer.json["issue"][0]["diagnostics"]) == (422, "P006")
