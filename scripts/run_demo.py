@@ -53,6 +53,8 @@ def main() -> int:
         announce(demo)
         while not stop.asked and not ended(running):
             time.sleep(0.1)
+        if stop.asked:
+            say("Stopping; what is being answered is finished first")
         return 0 if stop.asked else 1
     finally:
         end(running)

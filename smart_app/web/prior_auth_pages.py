@@ -113,6 +113,17 @@ def _start_page(shown: Ready, typed: Mapping[str, str], wrong: Mapping[str, str]
     )
 
 
+@blueprint.app_template_global("sent_for")
+def sent_for(order: Mapping[str, object]) -> tuple[str, str] | None:
+    """Address and standing of the newest request about a signed order, for pages beside these; None: none was sent."""
+    held = _use_case().for_orders(g.launch, [f"{order.get('resourceType')}/{order.get('id')}"])
+    if not held:
+        return None
+    newest = held[0].submission
+    words = decision_of(newest).label if newest.decision else "No answer yet"
+    return url_for("prior_auth.standing", ident=newest.id), words
+
+
 @blueprint.get("/l/<launch_id>/prior-auth/<ident>")
 @launch_required
 def standing(ident: str) -> str:
