@@ -6,8 +6,6 @@ never repeats input: what a sender wrote may be about a patient.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 
 class CdsServiceError(Exception):
     """Something was refused."""
@@ -129,10 +127,3 @@ class ConfigurationError(CdsServiceError):
     """A setting or file of the operator's is wrong: names file, line, what was found and what is allowed."""
 
     issue = "invalid"
-
-
-def refuse_all(complaints: Iterable[tuple[str, str]]) -> None:
-    """Raise one ConfigurationError for all (setting, what is wrong with it), a line each; none: nothing happens."""
-    told = tuple(complaints)
-    if told:
-        raise ConfigurationError("\n".join(text for _, text in told), expression=told[0][0])

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
 from cds_service.clients import normal_base
-from cds_service.errors import ConfigurationError, refuse_all
+from cds_service.environment import (
+    Contradiction,
+    Reader,
+    as_path,
+    as_seconds,
+    as_switch,
+    as_text,
+    as_whole,
+    is_loopback,
+    one_of,
+    read_variables,
+    refuse,
+    without_password,
+    words,
+)
+from cds_service.errors import ConfigurationError
 
-PREFIX = "CDS_"
 MEMORY = "memory:"
 PROFILES = ("development", "production")
 ROLES = ("physician", "pharmacist", "nurse", "auditor", "policy_owner")
@@ -118,17 +130,7 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
         ConfigurationError: everything that is wrong, a line each, naming variable, what was found and what is allowed.
     """
     source = os.environ if environ is None else environ
-    values: dict[str, object] = {}
-    wrong: dict[str, str] = {}
-    for name, text in sorted(source.items()):
-        if name.startswith(PREFIX) and name not in VARIABLES:
-            wrong[name] = _unknown(name)
-        elif name in VARIABLES and text != "":
-            field, read = VARIABLES[name]
-            try:
-                values[field] = read(name, text)
-            except ConfigurationError as error:
-                wrong[name] = error.diagnostics
+    values, wrong = read_variables(source, "CDS_", VARIABLES, "docs/configuration.md")
     port = values.get("port", Settings().port)
     values.setdefault("public_url", f"http://127.0.0.1:{port}")
     values.setdefault("workers", os.cpu_count() or 1)
@@ -137,15 +139,8 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
         values.setdefault("backend_clients_dir", Path(str(config_dir)) / "backend_clients")
         values.setdefault("payer_endpoints_dir", Path(str(config_dir)) / "payer_endpoints")
     settings = Settings(**values)  # type: ignore[arg-type]  # each reader gives its field's type
-    # Of a variable that could not be read it is not known whether it contradicts another.
-    contradictions = (each for each in _contradictions(settings) if wrong.keys().isdisjoint(each[0]))
-    refuse_all([*wrong.items(), *((names[0], text) for names, text in contradictions)])
+    refuse(_contradictions(settings), wrong)
     return settings
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, VARIABLES, 1)
-    return f"{name} is not a setting; " + (f"did you mean {near[0]}?" if near else "see docs/configuration.md")
 
 
 def for_tests(**changes: object) -> Settings:
@@ -155,11 +150,8 @@ def for_tests(**changes: object) -> Settings:
 
 def checked(settings: Settings) -> Settings:
     """The same settings; raises ConfigurationError where they contradict each other or the production profile."""
-    refuse_all((names[0], text) for names, text in _contradictions(settings))
+    refuse(_contradictions(settings))
     return settings
-
-
-Contradiction = tuple[tuple[str, ...], str]  # the variables concerned, the one to change first, and what is wrong
 
 
 def _contradictions(settings: Settings) -> Iterator[Contradiction]:
@@ -168,7 +160,7 @@ def _contradictions(settings: Settings) -> Iterator[Contradiction]:
         yield ("CDS_INSECURE_DEV", "CDS_PROFILE"), "--insecure-dev is refused when CDS_PROFILE=production"
     if settings.in_production and settings.in_memory:
         yield ("CDS_DATABASE_URL", "CDS_PROFILE"), "CDS_DATABASE_URL=memory: keeps nothing; refused in production"
-    if settings.insecure_dev and not _is_loopback(settings.host):
+    if settings.insecure_dev and not is_loopback(settings.host):
         text = "--insecure-dev binds to loopback only: CDS_HOST must be 127.0.0.1, ::1 or localhost"
         yield ("CDS_HOST", "CDS_INSECURE_DEV"), text
     if settings.oidc_issuer and not settings.oidc_client_id:
@@ -192,76 +184,8 @@ def _unusable_addresses(settings: Settings) -> Iterator[Contradiction]:
         yield ("CDS_OIDC_ISSUER", "CDS_INSECURE_DEV"), "CDS_OIDC_ISSUER must be an https URL"
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def without_password(url: str) -> str:
-    """A database URL without what must not be shown: password and query."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url.partition("?")[0]
-    user = parts.username or ""
-    return f"{parts.scheme}://{user}:***@{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-Reader = Callable[[str, str], object]
-
-
-def _text(_name: str, text: str) -> str:
-    return text
-
-
 def _url(_name: str, text: str) -> str:
     return text.rstrip("/")
-
-
-def _path(_name: str, text: str) -> Path:
-    return Path(text)
-
-
-def _switch(name: str, text: str) -> bool:
-    allowed = {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}
-    if text.lower() not in allowed:
-        raise ConfigurationError(f"{name} is {text!r}; allowed: on, off", expression=name)
-    return allowed[text.lower()]
-
-
-def _whole(least: int, most: int) -> Reader:
-    def read(name: str, text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise ConfigurationError(f"{name} is {text!r}; allowed: a whole number {least} to {most}", expression=name)
-        return int(text)
-
-    return read
-
-
-def _seconds(name: str, text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) or float(text) <= 0:
-        raise ConfigurationError(f"{name} is {text!r}; allowed: seconds above 0, like 1.5", expression=name)
-    return float(text)
-
-
-def _one_of(allowed: tuple[str, ...]) -> Reader:
-    def read(name: str, text: str) -> str:
-        if text not in allowed:
-            raise ConfigurationError(f"{name} is {text!r}; allowed: {', '.join(allowed)}", expression=name)
-        return text
-
-    return read
-
-
-def _words(allowed: tuple[str, ...] = ()) -> Reader:
-    def read(name: str, text: str) -> tuple[str, ...]:
-        words = tuple(word.strip() for word in text.split(",") if word.strip())
-        if allowed and (wrong := [word for word in words if word not in allowed]):
-            raise ConfigurationError(f"{name} holds {wrong[0]!r}; allowed: {', '.join(allowed)}", expression=name)
-        return words
-
-    return read
 
 
 def _roles(name: str, text: str) -> tuple[tuple[str, str], ...]:
@@ -279,45 +203,45 @@ def _digest(name: str, text: str) -> str:
 
 
 VARIABLES: Mapping[str, tuple[str, Reader]] = {
-    "CDS_PROFILE": ("profile", _one_of(PROFILES)),
+    "CDS_PROFILE": ("profile", one_of(PROFILES)),
     "CDS_PUBLIC_URL": ("public_url", _url),
-    "CDS_HOST": ("host", _text),
-    "CDS_PORT": ("port", _whole(1, 65535)),
-    "CDS_WORKERS": ("workers", _whole(1, 256)),
-    "CDS_THREADS": ("threads", _whole(1, 256)),
-    "CDS_DATABASE_URL": ("database_url", _text),
-    "CDS_CONFIG_DIR": ("config_dir", _path),
-    "CDS_CLIENTS_DIR": ("clients_dir", _path),
-    "CDS_BACKEND_CLIENTS_DIR": ("backend_clients_dir", _path),
-    "CDS_PAYER_ENDPOINTS_DIR": ("payer_endpoints_dir", _path),
+    "CDS_HOST": ("host", as_text),
+    "CDS_PORT": ("port", as_whole(1, 65535)),
+    "CDS_WORKERS": ("workers", as_whole(1, 256)),
+    "CDS_THREADS": ("threads", as_whole(1, 256)),
+    "CDS_DATABASE_URL": ("database_url", as_text),
+    "CDS_CONFIG_DIR": ("config_dir", as_path),
+    "CDS_CLIENTS_DIR": ("clients_dir", as_path),
+    "CDS_BACKEND_CLIENTS_DIR": ("backend_clients_dir", as_path),
+    "CDS_PAYER_ENDPOINTS_DIR": ("payer_endpoints_dir", as_path),
     "CDS_SMART_APP_URL": ("smart_app_url", _url),
-    "CDS_TOKEN_KEY_FILE": ("token_key_file", _path),
-    "CDS_KEY_FILE": ("key_file", _path),
-    "CDS_WATERMARK_FILE": ("watermark_file", _path),
-    "CDS_LICENSED_CODES_DIR": ("licensed_codes_dir", _path),
-    "CDS_READERS_FILE": ("readers_file", _path),
+    "CDS_TOKEN_KEY_FILE": ("token_key_file", as_path),
+    "CDS_KEY_FILE": ("key_file", as_path),
+    "CDS_WATERMARK_FILE": ("watermark_file", as_path),
+    "CDS_LICENSED_CODES_DIR": ("licensed_codes_dir", as_path),
+    "CDS_READERS_FILE": ("readers_file", as_path),
     "CDS_METRICS_TOKEN_SHA256": ("metrics_token_sha256", _digest),
-    "CDS_INSECURE_DEV": ("insecure_dev", _switch),
-    "CDS_CLIENT_AUTH": ("client_auth", _switch),
-    "CDS_DISCOVERY_AUTH": ("discovery_auth", _switch),
-    "CDS_MAX_BODY_BYTES": ("max_body_bytes", _whole(1_000, 100_000_000)),
-    "CDS_PAS_MAX_BODY_BYTES": ("pas_max_body_bytes", _whole(1_000, 100_000_000)),
-    "CDS_QUEUE_SECONDS": ("queue_seconds", _seconds),
-    "CDS_RECEIVE_SECONDS": ("receive_seconds", _whole(1, 120)),
-    "CDS_DRAIN_SECONDS": ("drain_seconds", _whole(1, 300)),
-    "CDS_RETENTION_DAYS": ("retention_days", _whole(1, 36_500)),
-    "CDS_COMMENT_RETENTION_DAYS": ("comment_retention_days", _whole(1, 36_500)),
-    "CDS_LOG_LEVEL": ("log_level", _one_of(LOG_LEVELS)),
-    "CDS_OIDC_ISSUER": ("oidc_issuer", _text),
-    "CDS_OIDC_CLIENT_ID": ("oidc_client_id", _text),
-    "CDS_OIDC_CLIENT_SECRET_FILE": ("oidc_client_secret_file", _path),
-    "CDS_OIDC_ALGORITHMS": ("oidc_algorithms", _words(SIGNATURES)),
-    "CDS_OIDC_HOSTS": ("oidc_hosts", _words()),
-    "CDS_OIDC_ROLES_CLAIM": ("oidc_roles_claim", _text),
+    "CDS_INSECURE_DEV": ("insecure_dev", as_switch),
+    "CDS_CLIENT_AUTH": ("client_auth", as_switch),
+    "CDS_DISCOVERY_AUTH": ("discovery_auth", as_switch),
+    "CDS_MAX_BODY_BYTES": ("max_body_bytes", as_whole(1_000, 100_000_000)),
+    "CDS_PAS_MAX_BODY_BYTES": ("pas_max_body_bytes", as_whole(1_000, 100_000_000)),
+    "CDS_QUEUE_SECONDS": ("queue_seconds", as_seconds),
+    "CDS_RECEIVE_SECONDS": ("receive_seconds", as_whole(1, 120)),
+    "CDS_DRAIN_SECONDS": ("drain_seconds", as_whole(1, 300)),
+    "CDS_RETENTION_DAYS": ("retention_days", as_whole(1, 36_500)),
+    "CDS_COMMENT_RETENTION_DAYS": ("comment_retention_days", as_whole(1, 36_500)),
+    "CDS_LOG_LEVEL": ("log_level", one_of(LOG_LEVELS)),
+    "CDS_OIDC_ISSUER": ("oidc_issuer", as_text),
+    "CDS_OIDC_CLIENT_ID": ("oidc_client_id", as_text),
+    "CDS_OIDC_CLIENT_SECRET_FILE": ("oidc_client_secret_file", as_path),
+    "CDS_OIDC_ALGORITHMS": ("oidc_algorithms", words(SIGNATURES)),
+    "CDS_OIDC_HOSTS": ("oidc_hosts", words()),
+    "CDS_OIDC_ROLES_CLAIM": ("oidc_roles_claim", as_text),
     "CDS_OIDC_ROLES": ("oidc_roles", _roles),
-    "CDS_OIDC_NPI_CLAIM": ("oidc_npi_claim", _text),
-    "CDS_OIDC_ALLOW_PRIVATE": ("oidc_allow_private", _switch),
-    "CDS_OIDC_CA_FILE": ("oidc_ca_file", _path),
-    "CDS_REVIEW_IDLE_MINUTES": ("review_idle_minutes", _whole(1, 60)),
-    "CDS_REVIEW_SESSION_HOURS": ("review_session_hours", _whole(1, 24)),
+    "CDS_OIDC_NPI_CLAIM": ("oidc_npi_claim", as_text),
+    "CDS_OIDC_ALLOW_PRIVATE": ("oidc_allow_private", as_switch),
+    "CDS_OIDC_CA_FILE": ("oidc_ca_file", as_path),
+    "CDS_REVIEW_IDLE_MINUTES": ("review_idle_minutes", as_whole(1, 60)),
+    "CDS_REVIEW_SESSION_HOURS": ("review_session_hours", as_whole(1, 24)),
 }

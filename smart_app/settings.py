@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from cds_service.errors import ConfigurationError, refuse_all
+from cds_service.environment import (
+    Contradiction,
+    Reader,
+    as_path,
+    as_switch,
+    as_text,
+    as_whole,
+    is_loopback,
+    one_of,
+    read_variables,
+    refuse,
+    without_password,
+)
+from cds_service.errors import ConfigurationError
 
-PREFIX = "SMART_APP_"
 PROFILES = ("development", "production")
 _PROJECT = Path(__file__).resolve().parents[1]
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -81,31 +90,11 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
         ConfigurationError: everything that is wrong, a line each, naming variable, what was found and what is allowed.
     """
     source = os.environ if environ is None else environ
-    values: dict[str, object] = {}
-    wrong: dict[str, str] = {}
-    for name, text in sorted(source.items()):
-        if name.startswith(PREFIX) and name not in VARIABLES:
-            wrong[name] = _unknown(name)
-        elif name in VARIABLES and text != "":
-            field, read = VARIABLES[name]
-            try:
-                values[field] = read(name, text)
-            except ConfigurationError as error:
-                wrong[name] = error.diagnostics
+    values, wrong = read_variables(source, "SMART_APP_", VARIABLES, "docs/smart-app.md")
     values.setdefault("public_url", f"http://127.0.0.1:{values.get('port', Settings().port)}")
     settings = Settings(**values)  # type: ignore[arg-type]  # each reader gives its field's type
-    # Of a variable that could not be read it is not known whether it contradicts another.
-    contradictions = (each for each in _contradictions(settings) if wrong.keys().isdisjoint(each[0]))
-    refuse_all([*wrong.items(), *((names[0], text) for names, text in contradictions)])
+    refuse(_contradictions(settings), wrong)
     return settings
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, VARIABLES, 1)
-    return f"{name} is not a setting; " + (f"did you mean {near[0]}?" if near else "see docs/smart-app.md")
-
-
-Contradiction = tuple[tuple[str, ...], str]  # the variables concerned, the one to change first, and what is wrong
 
 
 def _contradictions(settings: Settings) -> Iterator[Contradiction]:
@@ -121,7 +110,7 @@ def _contradictions(settings: Settings) -> Iterator[Contradiction]:
     if settings.in_production and settings.log_level == "debug":
         text = "SMART_APP_LOG_LEVEL=debug is refused when SMART_APP_PROFILE=production"
         yield ("SMART_APP_LOG_LEVEL", "SMART_APP_PROFILE"), text
-    if settings.insecure_dev and not _is_loopback(settings.host):
+    if settings.insecure_dev and not is_loopback(settings.host):
         text = "--insecure-dev binds to loopback only: SMART_APP_HOST must be 127.0.0.1, ::1 or localhost"
         yield ("SMART_APP_HOST", "SMART_APP_INSECURE_DEV"), text
 
@@ -132,35 +121,13 @@ def refuse_plain_http(settings: Settings) -> None:
     Raises:
         ConfigurationError: the app would be served over http outside --insecure-dev and loopback.
     """
-    local = settings.insecure_dev and _is_loopback(urlsplit(settings.public_url).hostname or "")
+    local = settings.insecure_dev and is_loopback(urlsplit(settings.public_url).hostname or "")
     if not settings.over_tls and not local:
         raise ConfigurationError(
             "SMART_APP_PUBLIC_URL must be https; plain http works on 127.0.0.1 or localhost only, "
             "with SMART_APP_INSECURE_DEV=on or serve --insecure-dev",
             expression="SMART_APP_PUBLIC_URL",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def without_password(url: str) -> str:
-    """A database URL without what must not be shown: password and query."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url.partition("?")[0]
-    return f"{parts.scheme}://{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-Reader = Callable[[str, str], object]
-
-
-def _text(_name: str, text: str) -> str:
-    return text
 
 
 def _url(_name: str, text: str) -> str:
@@ -170,49 +137,20 @@ def _url(_name: str, text: str) -> str:
     return plain.removesuffix(own)
 
 
-def _path(_name: str, text: str) -> Path:
-    return Path(text)
-
-
-def _switch(name: str, text: str) -> bool:
-    allowed = {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}
-    if text.lower() not in allowed:
-        raise ConfigurationError(f"{name} is {text!r}; allowed: on, off", expression=name)
-    return allowed[text.lower()]
-
-
-def _whole(least: int, most: int) -> Reader:
-    def read(name: str, text: str) -> int:
-        if not (re.fullmatch(r"[0-9]{1,9}", text) and least <= int(text) <= most):
-            raise ConfigurationError(f"{name} is {text!r}; allowed: a whole number {least} to {most}", expression=name)
-        return int(text)
-
-    return read
-
-
-def _one_of(allowed: tuple[str, ...]) -> Reader:
-    def read(name: str, text: str) -> str:
-        if text not in allowed:
-            raise ConfigurationError(f"{name} is {text!r}; allowed: {', '.join(allowed)}", expression=name)
-        return text
-
-    return read
-
-
 VARIABLES: Mapping[str, tuple[str, Reader]] = {
-    "SMART_APP_PROFILE": ("profile", _one_of(PROFILES)),
+    "SMART_APP_PROFILE": ("profile", one_of(PROFILES)),
     "SMART_APP_PUBLIC_URL": ("public_url", _url),
-    "SMART_APP_HOST": ("host", _text),
-    "SMART_APP_PORT": ("port", _whole(1, 65535)),
-    "SMART_APP_WORKERS": ("workers", _whole(1, 256)),
-    "SMART_APP_THREADS": ("threads", _whole(1, 256)),
-    "SMART_APP_DATABASE_URL": ("database_url", _text),
-    "SMART_APP_CONFIG_DIR": ("config_dir", _path),
-    "SMART_APP_TERMINOLOGY_DIR": ("terminology_dir", _path),
-    "SMART_APP_KEY_DIR": ("key_dir", _path),
-    "SMART_APP_INSECURE_DEV": ("insecure_dev", _switch),
-    "SMART_APP_SESSION_MINUTES": ("session_minutes", _whole(1, 720)),
-    "SMART_APP_SESSION_HOURS": ("session_hours", _whole(1, 72)),
-    "SMART_APP_KEEP_DAYS": ("keep_days", _whole(1, 3650)),
-    "SMART_APP_LOG_LEVEL": ("log_level", _one_of(LOG_LEVELS)),
+    "SMART_APP_HOST": ("host", as_text),
+    "SMART_APP_PORT": ("port", as_whole(1, 65535)),
+    "SMART_APP_WORKERS": ("workers", as_whole(1, 256)),
+    "SMART_APP_THREADS": ("threads", as_whole(1, 256)),
+    "SMART_APP_DATABASE_URL": ("database_url", as_text),
+    "SMART_APP_CONFIG_DIR": ("config_dir", as_path),
+    "SMART_APP_TERMINOLOGY_DIR": ("terminology_dir", as_path),
+    "SMART_APP_KEY_DIR": ("key_dir", as_path),
+    "SMART_APP_INSECURE_DEV": ("insecure_dev", as_switch),
+    "SMART_APP_SESSION_MINUTES": ("session_minutes", as_whole(1, 720)),
+    "SMART_APP_SESSION_HOURS": ("session_hours", as_whole(1, 72)),
+    "SMART_APP_KEEP_DAYS": ("keep_days", as_whole(1, 3650)),
+    "SMART_APP_LOG_LEVEL": ("log_level", one_of(LOG_LEVELS)),
 }

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cds_service.environment import without_password
 from cds_service.errors import ConfigurationError
-from cds_service.settings import Settings, for_tests, from_env, without_password
+from cds_service.settings import Settings, for_tests, from_env
 
 PRODUCTION = {"CDS_PROFILE": "production", "CDS_PUBLIC_URL": "https://cds.payer.example.org"}
 
