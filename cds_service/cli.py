@@ -70,10 +70,11 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
         os.environ["CDS_INSECURE_DEV"] = "on"
     settings = from_env()
 
-    from cds_service.web.gunicorn_server import log_writer, refuse_taken_port, shared_metrics
+    from cds_service.serving import refuse_taken_port
+    from cds_service.web.gunicorn_server import log_writer, shared_metrics
     from cds_service.web.gunicorn_server import serve as run
 
-    refuse_taken_port(settings.host, settings.port)
+    refuse_taken_port(settings.host, settings.port, "CDS_")
     with shared_metrics():
         from cds_service.app import create_app, read_files, real_adapters
 

@@ -109,12 +109,12 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
     os.environ.update(named)  # the workers read their settings from the environment, like everybody
     settings = from_env()
 
+    from cds_service.serving import refuse_taken_port
     from smart_app.app import check_start, create_app, real_world
     from smart_app.database import upgrade
-    from smart_app.web.gunicorn_server import refuse_taken_port
     from smart_app.web.gunicorn_server import serve as run
 
-    refuse_taken_port(settings.host, settings.port)
+    refuse_taken_port(settings.host, settings.port, "SMART_APP_")
     for warning in check_start(settings):
         click.echo(f"smart-app: {warning}", err=True)
     upgrade(settings.database_url)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import logging
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
 
-from cds_service.errors import ConfigurationError
+from cds_service.serving import JsonLogger, bracketed
 from cds_service.settings import GARBAGE_THRESHOLDS, Settings
 from cds_service.web.log_lines import LineWriter, capture_logging
 
@@ -25,18 +22,6 @@ WORKER_CONNECTIONS = 1_000
 
 log = logging.getLogger(__name__)
 log_writer = LineWriter()
-
-
-class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's own messages as our log lines."""
-
-    def setup(self, cfg: Any) -> None:
-        """Send them through the logging module, which goes to the line writer."""
-        super().setup(cfg)
-        for logger in (self.error_log, self.access_log):
-            logger.handlers[:] = []
-        self.error_log.propagate = True
-        self._access_log_enabled = False
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -106,25 +91,6 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
         Server(settings, load).run()
     finally:
         log_writer.close()
-
-
-def refuse_taken_port(host: str, port: int) -> None:
-    """Raise ConfigurationError with a way out when something listens there already."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                text = f"port {port} on {host} is taken; choose another with --port N or CDS_PORT=N"
-                raise ConfigurationError(text, expression="CDS_PORT") from None
-            raise ConfigurationError(f"cannot listen on {host} port {port}", expression="CDS_HOST") from None
-
-
-def bracketed(host: str) -> str:
-    """An IPv6 address as URLs and gunicorn want it."""
-    return f"[{host}]" if ":" in host else host
 
 
 def _worker_exit(_server: Any, _worker: Any) -> None:

@@ -10,11 +10,12 @@ import logging
 import os
 import threading
 import time
-import traceback
 from collections import deque
 from datetime import UTC, datetime
 
 import msgspec
+
+from cds_service.serving import described, event_of
 
 BOUND = 10_000
 PAUSE_SECONDS = 0.2
@@ -138,30 +139,13 @@ class LineHandler(logging.Handler):
             Line(
                 at=record.created,
                 level=record.levelname.lower(),
-                event=_event(record),
+                event=event_of(record),
                 logger=record.name,
                 error=error,
                 frames=frames,
                 **extras,  # type: ignore[arg-type]  # all of SAFE_EXTRAS are text fields
             )
         )
-
-
-def _event(record: logging.LogRecord) -> str:
-    # gunicorn's own life cycle (listening, booting, signals) is at INFO and holds addresses and process ids only;
-    # everywhere else the arguments may hold what a caller sent, so only the constant text is kept.
-    if record.name.startswith("gunicorn") and record.levelno == logging.INFO:
-        return record.getMessage()
-    return str(record.msg)
-
-
-def described(error: BaseException | None) -> tuple[str, tuple[str, ...]]:
-    """Class of the error and where it came from: file name, line and function of the innermost frames."""
-    if error is None:
-        return "", ()
-    frames = traceback.extract_tb(error.__traceback__)[-8:]
-    places = tuple(f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)  # noqa: PTH119 - a text, not a file
-    return type(error).__name__, places
 
 
 def capture_logging(writer: LineWriter, level: str) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
 
-from cds_service.errors import ConfigurationError
+from cds_service.serving import JsonLogger, bracketed
 from smart_app.settings import Settings
 from smart_app.web.log_lines import capture_logging
 
@@ -29,18 +26,6 @@ LONGEST_LINE, LONGEST_FIELD = 8_190, 16_380  # of a request; a launch value and 
 log = logging.getLogger(__name__)
 
 
-class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's own messages as our log lines; its access log, which would hold queries, is never written."""
-
-    def setup(self, cfg: Any) -> None:
-        """Send them through the logging module."""
-        super().setup(cfg)
-        for logger in (self.error_log, self.access_log):
-            logger.handlers[:] = []
-        self.error_log.propagate = True
-        self._access_log_enabled = False
-
-
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """One listening socket and its worker processes. The application is built in each worker, after the fork."""
 
@@ -52,9 +37,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load_config(self) -> None:
         """Settings of gunicorn."""
         settings = self._settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         values = {
-            "bind": [f"{host}:{settings.port}"],
+            "bind": [f"{bracketed(settings.host)}:{settings.port}"],
             "workers": settings.workers,
             "threads": settings.threads,
             "worker_class": "gthread",
@@ -100,16 +84,3 @@ def serve(settings: Settings, load: Callable[[], Flask]) -> None:
     if settings.insecure_dev:
         log.warning("INSECURE DEVELOPMENT MODE: plain http, loopback servers and plain cookies are accepted")
     Server(settings, load).run()
-
-
-def refuse_taken_port(host: str, port: int) -> None:
-    """Raise ConfigurationError with a way out when something listens there already."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                text = f"port {port} on {host} is taken; choose another with --port N or SMART_APP_PORT=N"
-                raise ConfigurationError(text, expression="SMART_APP_PORT") from None
-            raise ConfigurationError(f"cannot listen on {host} port {port}", expression="SMART_APP_HOST") from None

@@ -6,12 +6,12 @@ Of other libraries' records only the constant text is kept, never its arguments;
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import traceback
 from datetime import UTC, datetime
 
 import msgspec
+
+from cds_service.serving import described, event_of
 
 EXTRAS = ("request_id", "ehr", "payer", "reason", "route", "method", "status", "ms", "kind", "count", "directive")
 
@@ -30,20 +30,8 @@ class JsonLines(logging.Formatter):
         }
         line |= {name: getattr(record, name) for name in EXTRAS if hasattr(record, name)}
         if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            line["error"] = type(error).__name__
-            line["frames"] = [
-                f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}"  # noqa: PTH119 - a text, not a file
-                for frame in traceback.extract_tb(error.__traceback__)[-8:]
-            ]
+            line["error"], line["frames"] = described(record.exc_info[1])
         return msgspec.json.encode(line).decode()
-
-
-def event_of(record: logging.LogRecord) -> str:
-    """The constant text. gunicorn's notices of starting and stopping hold addresses and process ids only."""
-    if record.name.startswith("gunicorn") and record.levelno == logging.INFO:
-        return record.getMessage()
-    return str(record.msg)
 
 
 def capture_logging(level: str) -> None:

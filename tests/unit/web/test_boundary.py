@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 
+from cds_service.serving import described
 from cds_service.web.call_note import queued
-from cds_service.web.log_lines import Line, LineWriter, described
+from cds_service.web.log_lines import Line, LineWriter
 from tests.support.web_twins import GOOD, JSON, ORDER_SIGN, Web
 
 CANARIES = ("CanaryFamily", "MRN-4711", "canary-token", "1931-05-17")
