@@ -49,7 +49,8 @@ class AdaptiveForms:
             return self._forms.keep(launch, begun)  # its first questions came with the package
         if opened.file.grown is not None and not opened.view.ready:
             raise NotReady
-        response = self._saving.response(launch, begun, "in-progress")
+        known = msgspec.structs.replace(begun.file.filling, unasked={})  # the payer's questions and nothing beside them
+        response = self._saving.response(launch, with_file(begun, filling=known), "in-progress")
         try:
             answer = self._parts.payers.next_question(opened.payer, opened.entry.adaptive, response)
         except PayerTrouble as trouble:

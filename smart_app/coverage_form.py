@@ -33,13 +33,14 @@ from smart_app.form_state import (
 )
 from smart_app.registry import PayerProfile
 from smart_app.sdc import filling as fillings
+from smart_app.sdc.adaptive import contained_questionnaire
 from smart_app.sdc.context import Context, Found
 from smart_app.sdc.filling import Author, Filling, Origin
 from smart_app.sdc.form import read_form
 from smart_app.sdc.populate import Change as ChartChange
 from smart_app.sdc.populate import Populated, accept, populate, preview, recalculate, start
 from smart_app.sdc.response import from_response, with_authors
-from smart_app.sdc.shapes import Form, Fragment
+from smart_app.sdc.shapes import Form, Fragment, UnusableQuestionnaire
 from smart_app.sdc.view import view
 from smart_app.sdc.view_shapes import FormView
 from smart_app.sessions import Launch
@@ -132,9 +133,9 @@ class CoverageForms:
         if kept is not None:
             form = read_kept(blob) if kept.file.grown is None else read_form(kept.file.grown, package.value_sets)
             return Opened(work, chart, entry, package, form, kept.file, kept.version, payer)
-        form = read_kept(blob)
+        form, grown = as_left(read_kept(blob), package.saved or {}, package, adaptive=bool(entry.adaptive))
         begun = self._begun(form, package)
-        file = msgspec.structs.replace(begun, canonical=entry.canonical, orders=work.wanted.orders)
+        file = msgspec.structs.replace(begun, canonical=entry.canonical, orders=work.wanted.orders, grown=grown)
         opened = Opened(work, chart, entry, package, form, file, 0, payer)
         opened = self._filled(opened, ehr)
         return self.keep(launch, opened)
@@ -248,6 +249,19 @@ def read_kept(blob: bytes) -> Form:
     """A form out of its kept package; read once per process and package."""
     package = decode_package(blob)
     return read_form(package.questionnaire, package.value_sets)
+
+
+def as_left(
+    form: Form, saved: dict[str, Any], package: PackageCopy, *, adaptive: bool
+) -> tuple[Form, dict[str, Any] | None]:
+    """An adaptive form as far as it had grown in a saved draft, with that questionnaire; any other form as it is."""
+    inside = contained_questionnaire(saved) if adaptive else None
+    if inside is None or not inside.get("item"):
+        return form, None
+    try:
+        return read_form(inside, package.value_sets), dict(inside)
+    except UnusableQuestionnaire:
+        return form, None  # its questions are asked for anew, and the answers stay beside the form
 
 
 def _resumed(form: Form, package: PackageCopy, now: datetime, identifier: str, intended: tuple[str, ...]) -> FormFile:

@@ -26,6 +26,7 @@ MOST_RESOURCES = 5_000
 MOST_AT_ONCE = 6
 _FHIR_JSON = "application/fhir+json"
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+_NOT_UNDERSTOOD = frozenset({"http_400", "http_422", "http_501"})
 _SAID_LINES, _SAID_LENGTH = 5, 300
 _OF_FORM = frozenset({"_sort", "_count", "_include", "_revinclude", "_summary", "_elements"})
 
@@ -103,7 +104,7 @@ class EhrClient:
         given = tuple(params.items() if isinstance(params, Mapping) else params)
         seen = self._search(resource_type, given)
         plain = tuple((name, value) for name, value in given if name.partition(":")[0] not in _OF_FORM)
-        if seen.why == "http_400" and not seen.resources and plain != given:
+        if seen.why in _NOT_UNDERSTOOD and not seen.resources and plain != given:
             return self._search(resource_type, plain)
         return seen
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from smart_app.coverage_form import CoverageForms, Opened, with_file
+from smart_app.coverage_form import CoverageForms, Opened, as_left, with_file
 from smart_app.dtr.context import ORDER_TYPES
 from smart_app.dtr.signature import signed
 from smart_app.dtr.signed_order import Draft, Signed, find
@@ -56,7 +56,7 @@ class FormSaving:
         """The form as it is, in progress. Answers of items that are not enabled stay in it (SD-08)."""
         if not launch.may_save:
             return Outcome("kept", self._forms.keep(launch, opened))
-        return self._write(launch, ehr, opened, self.response(launch, opened, "in-progress"))
+        return self._write(launch, ehr, opened, self._made(launch, opened, "in-progress"))
 
     def sign(self, launch: Launch, ehr: EhrClient, opened: Opened) -> Outcome:
         """Complete it: attested by who is signed in, now; signed electronically where the form asks for that."""
@@ -65,7 +65,7 @@ class FormSaving:
         attested = self._attested(opened, zone_of(ehr.profile.time_zone))
         if not attested.view.ready or (opened.entry.adaptive and not opened.file.finished):
             return Outcome("not_ready", opened)
-        response = self._signed(attested, self.response(launch, attested, "completed"))
+        response = self._made(launch, attested, "completed")
         if not launch.may_save:
             done = with_file(attested, status="completed", completed=response, saved=self._parts.now())
             return Outcome("kept", self._forms.keep(launch, done))
@@ -96,6 +96,10 @@ class FormSaving:
         )
         return without_orphans(written)
 
+    def _made(self, launch: Launch, opened: Opened, status: str) -> Resource:
+        response = self.response(launch, opened, status)
+        return self._signed(opened, response) if status == "completed" else response
+
     def keep_mine(self, launch: Launch, ehr: EhrClient, opened: Opened) -> Outcome:
         """Of two versions, the one on this page: it is written over the other one, which the person has seen."""
         mine = with_file(opened, etag=opened.file.theirs_etag, theirs=None, theirs_etag="")
@@ -104,10 +108,12 @@ class FormSaving:
     def take_theirs(self, launch: Launch, opened: Opened) -> Opened:
         """Of two versions, the one in the EHR: the answers on this page are given up."""
         theirs = opened.file.theirs or {}
-        filling = from_response(opened.form, theirs, auto=Origin.AUTO_CLIENT)
+        form, grown = as_left(opened.form, theirs, opened.package, adaptive=bool(opened.entry.adaptive))
+        filling = from_response(form, theirs, auto=Origin.AUTO_CLIENT)
         taken = with_file(
-            opened,
+            msgspec.structs.replace(opened, form=form),
             filling=filling,
+            grown=grown or opened.file.grown,
             etag=opened.file.theirs_etag,
             theirs=None,
             theirs_etag="",
@@ -120,8 +126,13 @@ class FormSaving:
         file = opened.file
         if file.ident:
             saved = ehr.update(response, file.etag)
+            if _to_create_anew(ehr, saved, response):
+                afresh = with_file(opened, ident="", etag="", identifier=f"urn:uuid:{self._parts.new_id()}")
+                return self._write(launch, ehr, afresh, self._made(launch, afresh, response["status"]))
         else:
             saved = ehr.create(response, f"identifier=urn:ietf:rfc:3986|{file.identifier}")
+            if saved.state == "saved" and not saved.id:
+                saved = _found_again(ehr, launch, saved, response)
         if saved.state == "saved":
             return Outcome("saved", self._forms.keep(launch, _written(opened, response, saved, self._parts)))
         if saved.state == "conflict" and file.ident:
@@ -221,6 +232,27 @@ def signed_order(launch: Launch, ehr: EhrClient, opened: Opened) -> Signed:
     if not draft.names and not draft.assertion:
         draft = Draft(opened.work.wanted.orders, opened.work.wanted.assertion)
     return find(draft, stored, opened.work.opened.date())
+
+
+def _to_create_anew(ehr: EhrClient, saved: Saved, response: Resource) -> bool:
+    """Whether a refused update becomes a new resource.
+
+    So it does where the earlier one is gone; and for the signed form, where the EHR changes nothing that was saved.
+    """
+    gone = saved.why in {"http_404", "http_410"}
+    if gone and ehr.read(f"QuestionnaireResponse/{response['id']}").state == "absent":
+        return True
+    return (gone or saved.why in {"http_405", "http_501"}) and response["status"] == "completed"
+
+
+def _found_again(ehr: EhrClient, launch: Launch, saved: Saved, response: Resource) -> Saved:
+    """With the id that the EHR did not tell, so that the next save makes no second one."""
+    seen = ehr.search("QuestionnaireResponse", {"patient": launch.patient, "_sort": "-authored"})
+    ours = [each for each in seen.resources if each.get("identifier") == response.get("identifier")]
+    if len(ours) != 1 or not isinstance(ours[0].get("id"), str):
+        return saved
+    again = ehr.read(f"QuestionnaireResponse/{ours[0]['id']}")
+    return msgspec.structs.replace(saved, id=ours[0]["id"], etag=again.etag)
 
 
 def _written(opened: Opened, response: Resource, saved: Saved, parts: FormParts) -> Opened:

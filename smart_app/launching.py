@@ -114,8 +114,10 @@ class Launching(msgspec.Struct, frozen=True):
 
     def _check_callback(self, answer: Mapping[str, str], attempt: Attempt, again: str) -> None:
         told = answer.get("iss")
-        if told is not None and told != attempt.configuration.issuer:
-            raise Trouble("attempt_over", "issuer_mixed_up")
+        if told != attempt.configuration.issuer and (told is not None or attempt.configuration.names_issuer):
+            raise Trouble(
+                "attempt_over", "issuer_mixed_up", details=("The answer is not from the EHR that was asked.",)
+            )
         if "error" in answer:
             details = tuple(filter(None, (answer["error"][:100], answer.get("error_description", "")[:500])))
             raise Trouble("ehr_refused", "authorization_error", details=details, again=again)
@@ -130,7 +132,7 @@ class Launching(msgspec.Struct, frozen=True):
 
     def _open(self, ehr: EhrProfile, attempt: Attempt, response: TokenResponse) -> Opened:
         if not response.id_token:
-            raise Trouble("not_identified", "id_token_missing")
+            raise Trouble("not_identified", "id_token_missing", details=("It is missing.",))
         identity = verify(
             response.id_token, self.identity_keys, ehr, attempt.configuration, nonce=attempt.nonce, now=self.now()
         )

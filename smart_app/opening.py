@@ -245,7 +245,8 @@ class _Opening:
         usable = [form for form in packages.forms if not form.expired(today)]
         for form in expired:
             self._retire(form, saved)
-        if expired and self.wanted.questionnaires and (self.first.orders or self.wanted.assertion):
+        unknown = not packages.forms and _warned(packages)  # as a payer says of a canonical that it does not have
+        if (expired or unknown) and self.wanted.questionnaires and (self.first.orders or self.wanted.assertion):
             again = self.answer = self._ask(None, canonicals=False)
             self.messages += again.messages
             known = {form.canonical for form in usable}
@@ -259,7 +260,8 @@ class _Opening:
         said = tuple(text for _, text in self.messages)
         if self.answer.forms:  # every one of them past its period
             raise Trouble("form_expired", "expired", details=said)
-        if any(severity in {"error", "fatal"} for severity, _ in self.answer.messages):
+        refused = any(severity in {"error", "fatal"} for severity, _ in self.answer.messages)
+        if refused or (self.wanted.questionnaires and _warned(self.answer)):
             raise Trouble("payer_declined", "said_with_status_200", details=said)
         if self.answer.unreadable:
             raise Trouble("payer_unreadable", "no_package", details=said)
@@ -280,7 +282,8 @@ class _Opening:
     def _entry(self, number: int, form: FormPackage) -> FormEntry:
         unusable: tuple[str, ...] = () if form.canonical else ("The questionnaire has no address (url).",)
         try:
-            read_form(form.questionnaire, form.value_sets)
+            questions = read_form(form.questionnaire, form.value_sets).items
+            unusable += () if questions or form.adaptive else ("The questionnaire has no questions.",)
         except UnusableQuestionnaire as reason:
             unusable = reason.reasons
             said = [("not-supported", text, "Questionnaire") for text in unusable]
@@ -288,6 +291,10 @@ class _Opening:
         return FormEntry(
             number=number, canonical=form.canonical, title=form.title, adaptive=form.adaptive, unusable=unusable
         )
+
+
+def _warned(packages: Packages) -> bool:
+    return any(severity == "warning" for severity, _ in packages.messages)
 
 
 def _entries(launch: Launch) -> list[dict[str, str]]:

@@ -184,6 +184,8 @@ def _reasons_of_item(raw: Mapping[str, Any], seen: set[str]) -> Iterator[str]:
     seen.add(link_id)
     if not is_type(raw.get("type")):
         yield f"Item {link_id} has a type that FHIR R4 does not have."
+    if Marks(raw).text("questionnaire-subQuestionnaire"):
+        yield f"Item {link_id} stands for another questionnaire; the payer has to put its questions in first."
     for name in Marks(raw, "modifierExtension").names():
         yield f"Item {link_id} must not be shown by an app that does not know {name}."
     if any(isinstance(one, Mapping) and one.get("modifierExtension") for one in raw.get("answerOption") or ()):

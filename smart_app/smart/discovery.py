@@ -46,6 +46,7 @@ class SmartConfiguration(msgspec.Struct, frozen=True):
     auth_methods: tuple[str, ...]
     algorithms: tuple[str, ...]  # of client assertions; empty: not said
     pkce: tuple[str, ...]
+    names_issuer: bool = False  # it promises ``iss`` in every authorization response (RFC 9207)
 
     @property
     def v2(self) -> bool:
@@ -86,6 +87,7 @@ def read_configuration(body: bytes, ehr: EhrProfile) -> SmartConfiguration:
         auth_methods=_texts(document.get("token_endpoint_auth_methods_supported")),
         algorithms=_texts(document.get("token_endpoint_auth_signing_alg_values_supported")),
         pkce=_texts(document.get("code_challenge_methods_supported")),
+        names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
     )
 
 

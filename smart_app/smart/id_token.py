@@ -125,19 +125,20 @@ def _claims(claims: Mapping[str, Any]) -> _Claims:
 
 def _signed(token: str, keys: IdentityKeys, ehr: EhrProfile, found: SmartConfiguration) -> jwt.Token:
     """Verified with a kept key, else once with keys fetched anew: some servers change a key and keep its name."""
-    kid = _kid(token)
+    algorithm, kid = _algorithm_and_kid(token)
     try:
-        return _proved(token, kid, keys.of(ehr, found))
+        return _proved(token, algorithm, kid, keys.of(ehr, found))
     except Trouble as trouble:
         if trouble.kind != "not_identified":
             raise
-    return _proved(token, kid, keys.of(ehr, found, again=True))
+    return _proved(token, algorithm, kid, keys.of(ehr, found, again=True))
 
 
-def _proved(token: str, kid: str | None, held: KeySet) -> jwt.Token:
+def _proved(token: str, algorithm: str, kid: str | None, held: KeySet) -> jwt.Token:
     if kid is None and len(held.keys) != 1:
         raise _wrong("no_kid")
-    key = next((each for each in held.keys if kid is None or each.kid == kid), None)
+    kind = "EC" if algorithm.startswith("ES") else "RSA"  # keys of two kinds may have one name (RFC 7517, 4.5)
+    key = next((each for each in held.keys if each.key_type == kind and kid in {None, each.kid}), None)
     if key is None:
         raise _wrong("unknown_key")
     try:
@@ -146,8 +147,8 @@ def _proved(token: str, kid: str | None, held: KeySet) -> jwt.Token:
         raise _wrong("signature") from None
 
 
-def _kid(token: str) -> str | None:
-    """The ``kid`` of a token whose algorithm is one of ours; ``none`` and HS* end here."""
+def _algorithm_and_kid(token: str) -> tuple[str, str | None]:
+    """Algorithm, which is one of ours, and ``kid``; ``none`` and HS* end here."""
     try:
         header = jws.extract_compact(token.encode()).headers()
     except (JoseError, ValueError, TypeError):
@@ -155,7 +156,7 @@ def _kid(token: str) -> str | None:
     if header.get("alg") not in ALGORITHMS:
         raise _wrong("algorithm")
     kid = header.get("kid")
-    return kid if isinstance(kid, str) else None
+    return header["alg"], kid if isinstance(kid, str) else None
 
 
 def _fhir_user(claims: _Claims, ehr: EhrProfile) -> str:
@@ -174,5 +175,23 @@ def _fhir_user(claims: _Claims, ehr: EhrProfile) -> str:
     return reference
 
 
+# What is wrong, in words for whoever looks after the EHR.
+_WRONG: Mapping[str, str] = {
+    "iss": "It was made by another issuer than the EHR names (iss).",
+    "aud": "It was made for another app (aud).",
+    "azp": "It was made for several apps, and does not say for this one (azp).",
+    "expired": "It is out of date; a clock may be wrong (exp).",
+    "iat": "It comes from the future; a clock may be wrong (iat).",
+    "nonce": "It belongs to another sign-in (nonce).",
+    "algorithm": f"It is not signed by one of {', '.join(ALGORITHMS)} (alg).",
+    "no_kid": "It does not name the key that signed it, and the EHR has several (kid).",
+    "unknown_key": "It is signed by a key that the EHR does not publish (kid).",
+    "signature": "Its signature is not right.",
+    "fhir_user": "It does not say which person in the EHR is signed in (fhirUser).",
+    "fhir_user_elsewhere": "It names a person of another server (fhirUser).",
+}
+
+
 def _wrong(what: str) -> Trouble:
-    return Trouble("not_identified", f"id_token_{what}")
+    said = _WRONG.get(what, "It is no complete identity token.")
+    return Trouble("not_identified", f"id_token_{what}", details=(said,))

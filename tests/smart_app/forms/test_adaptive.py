@@ -91,6 +91,28 @@ def test_AP22_questions_come_one_after_the_other_and_only_when_the_last_are_answ
     assert visit.saved["questionnaire"] == "#questionnaire"
 
 
+def test_AP17_an_adaptive_draft_is_resumed_where_it_was_left(visit: FormVisit, adaptive: ForeignPayer) -> None:
+    visit.open()
+    visit.press("check", {"a:first": "one"})
+    visit.press("next")
+    visit.press("save", {"a:second": "two"})
+    calls = len(adaptive.next_calls)
+    page = visit.open()
+    assert len(adaptive.next_calls) == calls  # nothing is asked for again
+    assert 'value="one"' in page
+    assert 'value="two"' in page
+    visit.press("save")  # another launch: what was not touched stays
+    assert {name: held[0]["valueString"] for name, held in answers_of(visit.saved).items()} == {
+        "first": "one",
+        "second": "two",
+    }
+    visit.press("next")
+    last_call = adaptive.next_calls[-1]["parameter"][0]["resource"]
+    assert [each["linkId"] for each in last_call["item"]] == ["first", "second"]
+    visit.press("sign")
+    assert visit.saved["status"] == "completed"
+
+
 def test_AP22_a_next_question_address_that_the_payer_did_not_register_is_never_called(
     visit: FormVisit, payer: ForeignPayer
 ) -> None:

@@ -35,6 +35,10 @@ def accepted_without_body(payer: ForeignPayer) -> None:
     payer.fault, payer.fault_body = 202, {"resourceType": "Task", "status": "requested"}
 
 
+def canonical_unknown(payer: ForeignPayer) -> None:
+    payer.outcomes = [outcome("There is no such form.", "warning")]
+
+
 NO_FORM = [
     (expired, "The payer&#39;s form is out of date"),
     (error_without_status, "The member left the plan."),
@@ -52,6 +56,30 @@ def test_AP08_no_form_is_never_taken_for_no_questions(
     assert words in page
     assert visit.status == 502
     assert "No questions to answer" not in page
+
+
+def test_AP08_a_form_that_the_payer_does_not_have_is_not_taken_for_no_questions(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    """It says so by a warning alone: then it is asked for the order, and believed only when it warns of nothing."""
+    asked = {"questionnaire": ["https://payer.example.net/Questionnaire/gone|1"], "order": ORDER}
+    canonical_unknown(payer)
+    page = visit.open(asked)
+    assert "There is no such form." in page
+    assert "No questions to answer" not in page
+    names = [[part["name"] for part in body["parameter"]] for body in payer.asked]
+    assert ["questionnaire" in each for each in names] == [True, False]
+    payer.by_call = lambda body: [] if "questionnaire" in {p["name"] for p in body["parameter"]} else [package(form)]
+    form = questionnaire(WHY)
+    assert "Why this drug?" in visit.open(asked)
+
+
+def test_AP11_a_form_without_questions_is_no_form_to_sign(visit: FormVisit, payer: ForeignPayer) -> None:
+    """As the guide's own example for adaptive forms has it, which does not say that it is adaptive."""
+    empty = questionnaire()
+    del empty["item"]
+    payer.packages = [package(empty)]
+    assert "The questionnaire has no questions." in visit.open()
 
 
 def test_AP22_two_questionnaires_in_one_bundle_are_two_forms(visit: FormVisit, payer: ForeignPayer) -> None:
@@ -129,16 +157,64 @@ def test_AP21_an_ehr_that_saves_in_silence_is_still_updated_under_if_match(
     assert len(visit.responses()) == 1
 
 
-@pytest.mark.parametrize("refused", ["_sort", "_include"])
+def test_AP21_an_ehr_that_does_not_say_where_it_saved_gets_no_second_draft(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    def post(request: Request) -> Response:
+        ehr._write(request, "QuestionnaireResponse", request.get_json())
+        return Response(status=201)
+
+    payer.packages = [package(questionnaire(WHY))]
+    ehr.answers["POST /fhir/QuestionnaireResponse"] = post
+    visit.open()
+    visit.press("save", {"a:why": "one"})
+    visit.press("save", {"a:why": "two"})
+    assert answers_of(visit.saved)["why"][0]["valueString"] == "two"
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_AP21_where_the_ehr_changes_nothing_that_was_saved_the_signed_form_is_a_new_one(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr, status: int
+) -> None:
+    """A draft is not made again and again; what is signed has to get into the chart."""
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    visit.press("save", {"a:why": "one"})
+    first = visit.saved
+    ehr.answers[f"PUT /fhir/QuestionnaireResponse/{first['id']}"] = ehr_outcome(status, "no updates")
+    visit.press("save", {"a:why": "two"})
+    assert visit.status == 502
+    assert visit.saved == first
+    visit.press("sign")
+    (signed,) = [each for each in visit.responses() if each["status"] == "completed"]
+    assert answers_of(signed)["why"][0]["valueString"] == "two"
+    assert signed["identifier"] != first["identifier"]
+
+
+def test_AP21_a_draft_that_is_gone_from_the_chart_is_made_anew(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    visit.press("save", {"a:why": "one"})
+    name = f"QuestionnaireResponse/{visit.saved['id']}"
+    del ehr.resources[name]
+    for method in ("GET", "PUT"):
+        ehr.answers[f"{method} /fhir/{name}"] = ehr_outcome(410, "deleted")
+    assert "Draft saved in the chart." in visit.press("save", {"a:why": "two"})
+    assert answers_of(visit.saved)["why"][0]["valueString"] == "two"
+
+
+@pytest.mark.parametrize(("refused", "status"), [("_sort", 400), ("_include", 400), ("_sort", 422), ("_sort", 501)])
 def test_AP05_an_ehr_that_does_not_sort_or_include_still_shows_drafts_and_prescriptions(
-    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr, refused: str
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr, refused: str, status: int
 ) -> None:
     payer.packages = [package(questionnaire(WHY))]
 
     def strict(request: Request) -> Response:
         kind = request.path.rpartition("/")[2]
         if refused in request.args:
-            return ehr_outcome(400, "unknown parameter")(request)
+            return ehr_outcome(status, "unknown parameter")(request)
         held = [{"resource": each} for each in ehr.resources.values() if each["resourceType"] == kind]
         return plain({"resourceType": "Bundle", "type": "searchset", "entry": held})(request)
 

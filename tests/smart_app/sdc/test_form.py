@@ -455,6 +455,11 @@ UNUSABLE = [
         questionnaire(item("a"), ext=[{"url": f"{SDC}assemble-expectation", "valueCode": "assemble-root"}]),
         "assemble",
     ),
+    (
+        "a place for another questionnaire",
+        questionnaire(item("a", "display", ext=[{"url": f"{SDC}subQuestionnaire", "valueCanonical": "urn:sub|1"}])),
+        "put its questions in",
+    ),
     ("the same link id twice", questionnaire(item("a"), item("a")), "twice"),
     ("no link id", questionnaire({"type": "string"}), "linkId"),
     ("a type of another FHIR version", questionnaire(item("a", "coding")), "type"),

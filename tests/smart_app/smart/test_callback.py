@@ -188,6 +188,17 @@ def test_SM18_an_error_with_a_foreign_state_shows_nothing_of_it(browser):
     assert "canary-text" not in response.text
 
 
+def test_SM19_an_ehr_that_promises_its_issuer_in_the_callback_has_to_name_it(ehr, browser, caplog):
+    """RFC 9207, 2.4."""
+    ehr.discovery["authorization_response_iss_parameter_supported"] = True
+    ehr.callback = {"iss": ...}
+    assert "not from the EHR that was asked" in browser.launch(ehr).text
+    assert reason_of(caplog) == "issuer_mixed_up"
+    assert ehr.token_calls == []
+    ehr.callback = {"iss": ehr.url}
+    browser.open(ehr)
+
+
 @pytest.mark.parametrize(("told", "status"), [(..., 303), ("own", 303), ("https://other.example.org", 400), ("", 400)])
 def test_SM19_bad_input_100_the_issuer_in_the_callback_must_be_the_one_asked(ehr, browser, told, status, caplog):
     ehr.callback = {"iss": ehr.url if told == "own" else told}

@@ -161,6 +161,16 @@ def test_SM36_keys_for_other_purposes_do_no_harm(ehr, browser):
     browser.open(ehr)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_SM36_of_two_keys_with_one_name_the_one_of_the_right_kind_counts(ehr, browser, first):
+    """RFC 7517, 4.5: keys of different kinds may share a kid."""
+    other = jwk.ECKey.generate_key("P-384", {"kid": ehr.key.kid, "use": "sig"})
+    ehr.published.insert(0 if first else 1, other)
+    browser.open(ehr)
+    ehr.key, ehr.id_header = other, {"alg": "ES384"}
+    browser.open(ehr)
+
+
 @pytest.mark.parametrize("header", [{"kid": ...}])
 def test_SM35_a_token_without_kid_is_taken_where_there_is_one_key_only(ehr, browser, header, caplog):
     ehr.id_header = header
@@ -191,7 +201,9 @@ def test_SM35_a_token_without_kid_is_taken_where_there_is_one_key_only(ehr, brow
 def test_SM37_fhir_user_lies_under_the_ehrs_own_base(app, ehr, browser, given, reference):
     ehr.id_claims = {"fhirUser": given if given is ... else given.format(iss=ehr.iss, url=ehr.url)}
     if reference is None:
-        assert browser.launch(ehr).status_code == 401
+        refused = browser.launch(ehr)
+        assert refused.status_code == 401
+        assert "(fhirUser)" in refused.text  # what is wrong, for whoever looks after the EHR
     else:
         assert user_of(app, browser, ehr).reference == reference
 
