@@ -71,11 +71,10 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
     settings = from_env()
 
     from cds_service.serving import refuse_taken_port
-    from cds_service.web.gunicorn_server import log_writer, shared_metrics
-    from cds_service.web.gunicorn_server import serve as run
+    from cds_service.web import gunicorn_server
 
     refuse_taken_port(settings.host, settings.port, "CDS_")
-    with shared_metrics():
+    with gunicorn_server.shared_metrics():
         from cds_service.app import create_app, read_files, real_adapters
 
         wait_for_upgrade = _upgrade_apart(settings)
@@ -87,7 +86,8 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
             click.echo(
                 f"cds-service: no client is registered in {settings.clients_dir}; every call is refused", err=True
             )
-        run(settings, lambda: create_app(settings, real_adapters(settings, files, log_writer)))
+        lines = gunicorn_server.log_writer
+        gunicorn_server.serve(settings, lambda: create_app(settings, real_adapters(settings, files, lines)))
 
 
 def _upgrade_apart(settings: Settings) -> Callable[[], None]:
