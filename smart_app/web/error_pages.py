@@ -265,7 +265,10 @@ PAGES: Mapping[str, Sorry] = {
         200,
         "No questions to answer",
         "The payer needs no further information for this order.",
-        ("You can close this window and sign the order.",),
+        (
+            "Sign the order, if it is not signed yet.",
+            "If it needs an authorization, ask for it here once it is signed.",
+        ),
     ),
     # -- the app itself
     # -- prior authorization

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
+from cds_service.domain.authorization import Authorization
 from tests.dtr.conftest import Dtr
 from tests.support import e2e_patient as sample
 from tests.support.crd_invariants import URL as COVERAGE_INFORMATION
@@ -161,6 +163,31 @@ def test_PS06_an_order_that_needs_no_form_says_so(dtr: Dtr) -> None:
     answer = dtr.package(order=oral)
     assert packages(answer) == []
     assert issues(answer)[0]["details"]["text"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_PS06_an_order_that_was_settled_when_it_was_signed_says_so_and_is_not_asked_about_again(
+    dtr: Dtr, version: str
+) -> None:
+    """Opened from the chart, not from the card: the context is known, and no form belongs to it."""
+    said = dtr.signed(held=sample.chart(sample.TRIAL)).information()
+    assert "questionnaire" not in said
+    signed = sample.order(id="signed-1", status="active")
+    answer = dtr.package(version, order=signed, context=said["coverage-assertion-id"])
+    assert packages(answer, version) == []
+    (issue,) = issues(answer, version)
+    assert issue["severity"] == "information"
+    assert issue["details"]["text"] == "No form is needed, as was said when the order was signed."
+
+
+def test_PS06_an_authorized_order_is_not_said_to_be_beside_the_guideline(dtr: Dtr) -> None:
+    entry = Authorization("PA-9", "M-AUTHORIZED", "active", (), "", date(2020, 1, 1), None, {})
+    dtr.service.store.put_authorizations([(entry, "raw")], datetime(2020, 1, 1, tzinfo=UTC))
+    answer = dtr.package(coverage=[sample.coverage(subscriberId="M-AUTHORIZED")], order=sample.order(status="active"))
+    assert packages(answer) == []
+    assert [one["details"]["text"] for one in issues(answer)] == [
+        "No form is needed for this order: it is authorized already."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -187,8 +187,12 @@ def _form_of(judged: Judged | None, choice: CoverageChoice | None) -> tuple[Docu
     asked = asked_for(said)
     if asked:
         return documented(judged, asked), ""
-    reasons = said.answer.reasons if said.answer else ()
-    return None, f"No form is needed for this order: {reasons[0].text}" if reasons else _NOTHING_SPOKEN
+    if said.answer is None:
+        return None, _NOTHING_SPOKEN
+    if said.answer.satisfied_pa_id:
+        return None, "No form is needed for this order: it is authorized already."
+    reasons = [each.text for each in said.answer.reasons]
+    return None, f"No form is needed for this order: {reasons[0]}" if reasons else "No form is needed for this order."
 
 
 def source_of(resource: Mapping[str, Any], number: int) -> str:

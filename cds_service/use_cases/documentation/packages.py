@@ -131,7 +131,9 @@ class QuestionnairePackage:
         asking = [each for each in context.orders if each.questionnaire]
         wanted += [Wanted(each.questionnaire, each, None, context.assertion, context.as_of) for each in asking]
         known = {canonical(each.guideline, adaptive=asks) for each in self._rules.guidelines for asks in (False, True)}
-        if not any(each.questionnaire in known for each in asking):  # PS-06
+        if not asking:
+            issues.append(("information", "informational", "No form is needed, as was said when the order was signed."))
+        elif not any(each.questionnaire in known for each in asking):  # PS-06
             issues.append(
                 ("warning", "not-found", "The form of this context is no longer offered. Sign the order once more.")
             )
@@ -144,10 +146,10 @@ class QuestionnairePackage:
         wanted, alone = [], []
         for each in sent.orders:
             known = _of_context(each, context)
-            if context is not None and known is not None:
-                wanted.append(Wanted(known.questionnaire, known, each.resource, context.assertion, context.as_of))
-            else:
+            if context is None or known is None:
                 alone.append(each)
+            elif known.questionnaire:
+                wanted.append(Wanted(known.questionnaire, known, each.resource, context.assertion, context.as_of))
         if context is not None and alone:
             text = "An order is not the one of this context: another drug, route or service."
             issues.append(("warning", "business-rule", text))
@@ -206,8 +208,10 @@ class QuestionnairePackage:
 
 
 def _of_context(each: FromOrder, context: DocumentationContext | None) -> DocumentedOrder | None:
+    """What the context knows of an order; of two that fit, the one that a form is asked for."""
     orders = context.orders if context is not None else ()
-    return next((known for known in orders if known.questionnaire and same_order(known, each.order)), None)
+    fitting = [known for known in orders if same_order(known, each.order)]
+    return next((known for known in fitting if known.questionnaire), next(iter(fitting), None))
 
 
 def _led(wanted: list[Wanted]) -> tuple[Wanted, list[Wanted]]:

@@ -212,6 +212,7 @@ def test_AP08_no_package_is_a_friendly_page_with_the_payers_words(visit: FormVis
     assert visit.status == 200
     assert "No questions to answer" in page
     assert "Nothing to document for &lt;b&gt;this&lt;/b&gt; member." in page
+    assert f'href="/l/{visit.launch_id}/prior-auth"' in page  # no form, and yet there may be something to ask for
 
 
 def test_AP09_an_expired_form_is_not_opened_its_drafts_are_stopped_and_the_payer_chooses_anew(
