@@ -83,9 +83,7 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
         finally:
             wait_for_upgrade()
         if settings.client_auth and not files.clients:
-            click.echo(
-                f"cds-service: no client is registered in {settings.clients_dir}; every call is refused", err=True
-            )
+            click.echo(f"no client is registered in {settings.clients_dir}; every call is refused", err=True)
         lines = gunicorn_server.log_writer
         gunicorn_server.serve(settings, lambda: create_app(settings, real_adapters(settings, files, lines)))
 
