@@ -56,7 +56,6 @@ from cds_service.use_cases.inquire_prior_auth import InquirePriorAuth
 from cds_service.use_cases.order_sign import OrderSign
 from cds_service.use_cases.prior_auth_parts import PriorAuthParts
 from cds_service.use_cases.record_feedback import RecordFeedback
-from cds_service.use_cases.settle_prior_auth import SettlePriorAuth
 from cds_service.use_cases.submit_prior_auth import SubmitPriorAuth
 from cds_service.use_cases.subscriptions import SubscribeToAnswers
 from cds_service.web import cds_services, dtr, feed, oauth, pages, pas
@@ -186,8 +185,7 @@ def _review(settings: Settings, world: Adapters, parts: PriorAuthParts) -> Bluep
     from cds_service.workplace import review_pages  # noqa: PLC0415
 
     assert isinstance(world.store, SqlStore)  # or there were no parts
-    database, settler = world.store.database, SettlePriorAuth(parts)
-    return review_pages(settings, world.configuration, database, settler, world.clock)
+    return review_pages(settings, world.configuration, world.store.database, parts)
 
 
 def prior_auth_parts(settings: Settings, rules: Rules, world: Adapters) -> PriorAuthParts | None:

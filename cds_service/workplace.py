@@ -24,9 +24,11 @@ from cds_service.domain.prior_auth import AuditEntry
 from cds_service.domain.review import Person, Role
 from cds_service.ports import Clock
 from cds_service.settings import Settings
+from cds_service.use_cases.extend_prior_auth import ExtendPriorAuth
+from cds_service.use_cases.prior_auth_parts import PriorAuthParts
 from cds_service.use_cases.review_case import ReviewCase
 from cds_service.use_cases.review_queue import ReviewQueue
-from cds_service.web.review.case_pages import Settler
+from cds_service.use_cases.settle_prior_auth import SettlePriorAuth
 from cds_service.web.review.sessions import SessionKeeper
 from cds_service.web.review.workplace import Workplace, blueprint
 
@@ -47,9 +49,10 @@ def new_secret() -> str:
 
 
 def review_pages(
-    settings: Settings, configuration: Configuration, database: Database, settler: Settler, clock: Clock
+    settings: Settings, configuration: Configuration, database: Database, parts: PriorAuthParts
 ) -> Blueprint:
-    """Everything below ``/review``; opens no connection."""
+    """Everything below ``/review``; opens no connection. ``parts`` are of the same database."""
+    clock = parts.clock
     cases, reads = SqlCaseStore(database), SqlReviews(database)
 
     def note(entry: AuditEntry) -> None:
@@ -69,7 +72,8 @@ def review_pages(
             queue=ReviewQueue(cases, reads, clock),
             cases=ReviewCase(cases, reads, configuration.guidelines, configuration.vocabulary, clock),
             reads=reads,
-            settler=settler,
+            settler=SettlePriorAuth(parts),
+            extender=ExtendPriorAuth(parts),
             note=note,
             verify=lambda: audit.verify(database),
             clock=clock,

@@ -13,7 +13,11 @@ _DURATION = re.compile(r"P([1-9][0-9]{0,3})([DWMY])")
 
 
 class ClockRule(msgspec.Struct, frozen=True):
-    """One row. Empty ``programs`` and ``plans`` fit all; ``drug`` or ``benefit`` None or "" fit either."""
+    """One row. Empty ``programs`` and ``plans`` fit all; ``drug`` or ``benefit`` None or "" fit either.
+
+    ``extended_hours``: hours from receipt, not from the due time, that a standard request may take in all once its time
+    was extended; 0 where the row allows no extension.
+    """
 
     standard_hours: int
     expedited_hours: int
@@ -21,6 +25,7 @@ class ClockRule(msgspec.Struct, frozen=True):
     plans: tuple[str, ...] = ()
     benefit: str = ""
     drug: bool | None = None
+    extended_hours: int = 0
     cite: str = ""
 
     def hours(self, *, expedited: bool) -> int:
@@ -38,21 +43,35 @@ class ClockRule(msgspec.Struct, frozen=True):
         )
 
 
-def due(
-    rules: Sequence[ClockRule],
-    received: datetime,
-    *,
-    program: str,
-    plans: Collection[str],
-    benefit: str,
-    drug: bool,
-    expedited: bool,
-) -> datetime:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows of the table look at."""
+
+    program: str
+    plans: Collection[str]
+    benefit: str
+    drug: bool
+    expedited: bool
+
+
+def due(rules: Sequence[ClockRule], received: datetime, asked: Asked) -> datetime:
     """The instant by which it must be decided; by the strictest row where none fits."""
-    for rule in rules:
-        if rule.fits(program, plans, benefit, drug=drug):
-            return received + timedelta(hours=rule.hours(expedited=expedited))
-    return received + timedelta(hours=min((rule.hours(expedited=expedited) for rule in rules), default=24))
+    rule = _row(rules, asked)
+    if rule is not None:
+        return received + timedelta(hours=rule.hours(expedited=asked.expedited))
+    return received + timedelta(hours=min((each.hours(expedited=asked.expedited) for each in rules), default=24))
+
+
+def extended(rules: Sequence[ClockRule], received: datetime, asked: Asked) -> datetime | None:
+    """The latest instant that an extension reaches; None where the table allows none. What is urgent never waits."""
+    rule = _row(rules, asked)
+    if rule is None or not rule.extended_hours or asked.expedited:
+        return None
+    return received + timedelta(hours=rule.extended_hours)
+
+
+def _row(rules: Sequence[ClockRule], asked: Asked) -> ClockRule | None:
+    fitting = (each for each in rules if each.fits(asked.program, asked.plans, asked.benefit, drug=asked.drug))
+    return next(fitting, None)
 
 
 def approval_end(start: date, duration: str) -> date:

@@ -101,6 +101,7 @@ class CaseSummary(msgspec.Struct, frozen=True, kw_only=True):
     context: str = ""  # DTR context (assertion id) under which they are asked
     note: str = ""  # of the reviewer, to the requester
     version: str = "2.2"  # PAS version of the base that it came by
+    extended: bool = False  # the time to decide was extended
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +135,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
     case_id: str
     n: int
-    kind: str  # submit | update | cancel | renewal | decision | information
+    kind: str  # submit | update | cancel | renewal | decision | information | extension
     at: datetime
     request: bytes | None
     request_sha256: str
@@ -202,6 +203,15 @@ class LineDecision(msgspec.Struct, frozen=True, kw_only=True):
     action: ReviewAction
     reason: Reason | None = None
     authorized: Authorized | None = None
+
+
+class Extension(msgspec.Struct, frozen=True):
+    """A reviewer takes more time for a pended case as it stood at ``version_seen``; the requester is told why."""
+
+    case_id: str
+    version_seen: int
+    reviewer: Reviewer
+    reason: str
 
 
 class HumanDecision(msgspec.Struct, frozen=True, kw_only=True):

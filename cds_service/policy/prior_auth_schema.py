@@ -31,6 +31,7 @@ PRIOR_AUTH_FILE: Final = Record(
                     "plans": (Many(Text()), ()),
                     "benefit": (Choice(("medical", "pharmacy")), ""),
                     "drug": (Maybe(Flag()), None),
+                    "extended_hours": (_COUNT, Fraction(0)),
                 },
             ),
             1,
@@ -114,6 +115,7 @@ def _clock(entry: Mapping[str, Any]) -> ClockRule:
         plans=tuple(plain(each) for each in entry["plans"]),
         benefit=plain(entry["benefit"]),
         drug=entry["drug"],
+        extended_hours=int(entry["extended_hours"]),
         cite=plain(entry["cite"]),
     )
 

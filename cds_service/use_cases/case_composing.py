@@ -11,7 +11,7 @@ import msgspec
 
 from cds_service.backend_clients import BackendCaller
 from cds_service.domain.authorization import look_up
-from cds_service.domain.clocks import due
+from cds_service.domain.clocks import Asked, due, extended
 from cds_service.domain.prior_auth import Case, CaseLine, CaseState, CaseSummary, LineKind, ReviewAction
 from cds_service.fhir.pas.request import PasRequest
 from cds_service.fhir.pas.response import ResponseError
@@ -159,6 +159,7 @@ def _summary(made: Composed, wanted: tuple[str, ...], n: int) -> CaseSummary:
         wanted=wanted,
         context=f"T-{made.code}.{n}" if wanted else "",
         version=request.version,
+        extended=made.prior is not None and made.prior.state is CaseState.PENDED and made.prior.summary.extended,
     )
 
 
@@ -167,19 +168,17 @@ def _due(parts: PriorAuthParts, made: Composed) -> datetime:
     prior, request = made.prior, made.call.request
     running = prior is not None and prior.state is CaseState.PENDED
     start = prior.received if prior is not None and running else made.now
-    waiting = [line for line in made.lines if line.action is ReviewAction.PENDED]
-    instants = [
-        due(
-            parts.pas.clocks,
-            start,
+    instants = []
+    for drug in {line.kind is LineKind.DRUG for line in made.lines if line.action is ReviewAction.PENDED}:
+        asked = Asked(
             program=made.assessment.coverage.program.value,
             plans=made.assessment.coverage.plans,
             benefit=made.assessment.benefit,
             drug=drug,
             expedited=request.expedited or (prior is not None and prior.expedited),
         )
-        for drug in {line.kind is LineKind.DRUG for line in waiting}
-    ]
+        more = extended(parts.pas.clocks, start, asked) if running and prior and prior.summary.extended else None
+        instants.append(more or due(parts.pas.clocks, start, asked))
     if prior is not None and running and prior.due is not None:
         instants.append(prior.due)
     return min(instants)

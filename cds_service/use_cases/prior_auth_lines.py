@@ -14,6 +14,7 @@ from cds_service.domain.quantity import decimal_text
 from cds_service.domain.truth import Truth
 from cds_service.policy.model import Guideline
 from cds_service.use_cases.judge_request import Assessed
+from cds_service.use_cases.review_criteria import remark
 
 _LONGEST = 900  # characters of one reason; a processNote is read by people
 
@@ -242,5 +243,6 @@ def _doses(determination: OrderDetermination, *, met: bool) -> list[Reason]:
 
 
 def _doubt(assessed: Assessed) -> str:
-    flags = {f"{flag.code.replace('_', ' ')} ({flag.subject})" for flag in assessed.doubts}
+    guideline = assessed.judged.rules.guideline if assessed.judged else None
+    flags = {remark(flag.code, flag.subject, assessed.line.order, guideline) for flag in assessed.doubts}
     return ", ".join(sorted(flags))[:300]

@@ -98,6 +98,11 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: bool  # the stored request could not be read again
 
     @property
+    def has_letter(self) -> bool:
+        """Whether there is a decision to write about: a question or an extension alone is none."""
+        return self.case.state is not CaseState.PENDED or any(line.action in FINAL for line in self.case.summary.lines)
+
+    @property
     def met(self) -> Mapping[int, frozenset[str]]:
         """The criteria that appear met for each line."""
         found = self.findings
@@ -227,7 +232,7 @@ def _history(
     everything += [
         Happened(each.at, _who(each, names), _event(each.kind, each.detail))
         for each in events
-        if each.kind not in _SAID_BY_VERSIONS
+        if each.kind not in _SAID_BY_VERSIONS and not (each.kind == "pended" and each.actor in names)
     ]
     everything += [
         Happened(each.at, names.get(each.actor, each.actor), _ACTS[each.action])
@@ -289,7 +294,7 @@ def _event(kind: str, detail: Mapping[str, Any]) -> str:
     if kind == "line_decided":
         actions = {action.value: words for action, words in ACTION_WORDS.items()}
         return f"line {detail.get('sequence')} {actions.get(str(detail.get('action')), detail.get('action'))}"
-    return f"{said}: {detail['reason']}" if detail.get("reason") else said
+    return f"{said}: {str(detail['reason']).rstrip('.')}" if detail.get("reason") else said
 
 
 def _conditions(line: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:

@@ -88,7 +88,9 @@ def findings(orders: Sequence[Mapping[str, Any]], lines: Sequence[CaseLine], gui
         results=named.grouped((order["order"], _result(order)) for order in orders),
         criteria=tuple(sorted(criteria, key=lambda each: (places.get(each.what.id, len(places)), each.what.id))),
         remarks=named.grouped(
-            (order["order"], _remark(flag, order["order"], guideline)) for order in orders for flag in order["flags"]
+            (order["order"], remark(flag["code"], flag["subject"], order["order"], guideline))
+            for order in orders
+            for flag in order["flags"]
         ),
         advice=named.grouped((order["order"], sentence) for order in orders for sentence in _advice(order)),
     )
@@ -174,16 +176,15 @@ def _result(order: Mapping[str, Any]) -> tuple[str, str]:
     return decision, "; ".join([asked, *sections])
 
 
-def _remark(flag: Mapping[str, Any], order: str, guideline: Guideline | None) -> str:
+def remark(code: str, subject: str, order: str, guideline: Guideline | None) -> str:
     """A flag in words, with what it is about where that is not the order itself."""
-    subject = flag["subject"]
     if not subject or subject == order:
-        return flag_words(flag["code"])
+        return flag_words(code)
     if guideline and subject in guideline.facts:
         subject = guideline.facts[subject].label
     elif guideline and subject in guideline.criteria:
         subject = guideline.criterion_name(subject)
-    return f"{flag_words(flag['code'])} ({subject})"
+    return f"{flag_words(code)} ({subject})"
 
 
 def _advice(order: Mapping[str, Any]) -> list[str]:

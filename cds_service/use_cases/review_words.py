@@ -52,7 +52,7 @@ _FLAGS = {
     "possible_unit_error": "possible slip of units",
     "non_ucum_unit": "a unit that is not written as the standard asks",
     "dose_shape_unusual": "the dosage is written in an unusual way",
-    "conflict": "answer and chart disagree",
+    "conflict": "two statements disagree",
     "contrary_evidence": "the chart shows something that speaks against it",
     "anticoagulant": "an anticoagulant is taken",
     "active_infection": "an active infection",
@@ -79,6 +79,7 @@ _CHANGED_KINDS = {
     "renewal": "renewal asked for",
     "decision": "decided by a reviewer",
     "information": "question sent to the provider",
+    "extension": "extension sent to the provider",
 }
 _EVENTS = {
     "received": "request received",

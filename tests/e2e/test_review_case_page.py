@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import timedelta
+from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
-from cds_service.domain.prior_auth import Case
+from cds_service.domain.prior_auth import Case, CaseState
+from cds_service.fhir.pas.answer_reading import read_answer
+from cds_service.use_cases.extend_prior_auth import ExtendPriorAuth
+from cds_service.use_cases.prior_auth_parts import PriorAuthParts
 from tests.support import pas_bundles
-from tests.support.review_desk import Browser, Desk, history, put_case
+from tests.support.review_desk import UNSETTLED, Browser, Desk, history, put_case
 
-NURSE, PHYSICIAN, OWNER = "demo-nurse", "demo-physician", "demo-policy-owner"
+NURSE, PHYSICIAN, AUDITOR, OWNER = "demo-nurse", "demo-physician", "demo-auditor", "demo-policy-owner"
 SUBJECT = {"reference": "Patient/pat-1"}
+NUMBERS = count(2100)
 PAGE = b"<html><script>alert(document.cookie)</script></html>"
 FILES = [
     ("Trial visit", "text/plain", b"Pain 8 before, 3.5 after."),
@@ -208,6 +215,132 @@ def test_what_the_engine_approved_is_said_to_be_its_own(desk: Desk, nurse: Brows
     page = nurse.get(f"/review/cases/{case.id}").get_data(as_text=True)
     assert "<dt>Decided by</dt><dd><bdi>the engine, without a person</bdi>" in page
     assert "line 1 approved</strong>, <bdi>the engine, without a person</bdi>" in page
+
+
+WHY = "The note of the trial is on its way from the other hospital."
+
+
+@pytest.fixture
+def medicaid(desk: Desk) -> Case:
+    """A pump alone, of a member whose plan allows an extension."""
+    return put_case(desk, next(NUMBERS), **plan_and_pump())
+
+
+def plan_and_pump(plan: str = "Medicaid", **changes: Any) -> dict[str, Any]:
+    pump = ordered("DeviceRequest", "pump", "Programmable pump", pas_bundles.HCPCS, "E0783")
+    number = next(NUMBERS)
+    return {
+        "items": [pas_bundles.item(code="E0783", order="DeviceRequest/pump")],
+        "order": pump,
+        "coverage": {"class": [{"type": {"text": "plan"}, "value": plan}]},
+        "identifier": f"X{number}",
+        **changes,
+    }
+
+
+BOTH = [
+    pas_bundles.item(code="E0783", order="DeviceRequest/pump"),
+    pas_bundles.item(2, order="MedicationRequest/drug"),
+]
+
+
+def extend(browser: Browser, case: Case, **changes: Any) -> Any:
+    browser.get(f"/review/cases/{case.id}")
+    return browser.post(f"/review/cases/{case.id}/extend", {"version": case.version, "extension": WHY} | changes)
+
+
+def test_C01_the_time_is_extended_once_with_a_reason_that_the_requester_reads(
+    desk: Desk, nurse: Browser, medicaid: Case
+) -> None:
+    page = nurse.get(f"/review/cases/{medicaid.id}").get_data(as_text=True)
+    assert 'until <time datetime="2026-03-15T12:00:00+00:00"' in page
+    assert extend(nurse, medicaid).status_code == 303
+    now = desk.cases.case(medicaid.id)
+    assert now is not None
+    assert (now.state, now.due) == (CaseState.PENDED, medicaid.received + timedelta(days=14))
+    version = desk.cases.version(medicaid.id, 2)
+    assert version is not None
+    assert WHY in read_answer(version.response).disposition
+    assert (version.kind, version.human, version.actor) == ("extension", False, NURSE)
+    event = desk.reads.events_of(medicaid.id)[-2]
+    assert (event.kind, event.actor, event.detail["reason"]) == ("extended", NURSE, WHY)
+    entry = desk.reads.audit_of(f"case/{medicaid.id}")[-1]
+    assert (entry.actor, entry.role, entry.action) == (NURSE, "nurse", "extend")
+    assert WHY not in str(entry.detail), "the audit log holds no clinical content"
+    page = nurse.get(f"/review/cases/{medicaid.id}").get_data(as_text=True)
+    assert "the time was extended" in page
+    assert f"time extended: {WHY[:-1]}</strong>, <bdi>Robin Hale</bdi>" in page
+    assert "More time for this case" not in page
+    assert "Decision letter" not in page, "nothing is decided"
+    again = extend(nurse, now)
+    assert again.status_code == 422
+    assert "cannot be extended" in again.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ago"),
+    [
+        ({"plan": "CHIP"}, 1),
+        ({"plan": ""}, 1),
+        (
+            {
+                "claim": {
+                    "priority": pas_bundles.concept("http://terminology.hl7.org/CodeSystem/processpriority", "stat")
+                }
+            },
+            1,
+        ),
+        ({}, 8),  # the time is over
+        ({"items": [pas_bundles.item()], "order": pas_bundles.morphine()}, 0),  # a drug: 24 hours, without extension
+        ({"items": BOTH, "more": [pas_bundles.morphine() | {"id": "drug"}]}, 0),
+    ],
+    ids=["another plan", "no plan", "urgent", "over", "a drug", "a drug beside"],
+)
+def test_C01_what_the_table_does_not_extend_stays(
+    desk: Desk, nurse: Browser, changes: dict[str, Any], ago: int
+) -> None:
+    case = put_case(desk, next(NUMBERS), ago=timedelta(days=ago), **plan_and_pump(**changes))
+    assert "More time for this case" not in nurse.get(f"/review/cases/{case.id}").get_data(as_text=True)
+    assert extend(nurse, case).status_code == 422
+    assert desk.cases.case(case.id).due == case.due  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("reason", ["", "waiting", "x" * 1_001])
+def test_C01_no_extension_without_a_sentence(desk: Desk, nurse: Browser, medicaid: Case, reason: str) -> None:
+    answer = extend(nurse, medicaid, extension=reason)
+    assert answer.status_code == 422
+    assert "say in a sentence why" in answer.get_data(as_text=True).lower()
+    assert desk.cases.case(medicaid.id) == medicaid
+
+
+def test_C01_who_may_not_work_on_cases_extends_none_and_nobody_extends_what_moved_on(
+    desk: Desk, nurse: Browser, medicaid: Case
+) -> None:
+    auditor = Browser(desk.app(), AUDITOR)
+    assert "More time" not in auditor.get(f"/review/cases/{medicaid.id}").get_data(as_text=True)
+    assert extend(auditor, medicaid).status_code == 403
+    assert extend(nurse, medicaid, version=7).status_code == 409
+    assert desk.cases.case(medicaid.id) == medicaid
+
+
+def test_C01_an_update_of_an_extended_request_keeps_its_time(desk: Desk, nurse: Browser) -> None:
+    made = plan_and_pump()
+    case = put_case(desk, 2199, **made)
+    extend(nurse, case)
+    first = pas_bundles.request(number=2199, values=UNSETTLED, **made)
+    changed = desk.submit(pas_bundles.update_of(first, identifier="X2199-U"))
+    assert changed.id == case.id
+    assert (changed.due, changed.summary.extended) == (case.received + timedelta(days=14), True)
+    assert extend(nurse, changed).status_code == 422, "once is once"
+    assert ExtendPriorAuth(longer(desk)).until(changed) is None, "even if the payer allows more by now"
+    assert ExtendPriorAuth(longer(desk)).until(case) == case.received + timedelta(days=30)
+
+
+def longer(desk: Desk) -> PriorAuthParts:
+    """The payer's table with more time for everything."""
+    parts = desk.parts()
+    clocks = tuple(msgspec.structs.replace(each, extended_hours=30 * 24) for each in parts.pas.clocks)
+    return msgspec.structs.replace(parts, pas=msgspec.structs.replace(parts.pas, clocks=clocks))
 
 
 MET = "I.3"  # the engine shows it as met

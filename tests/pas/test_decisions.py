@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cds_service.domain.billing import BillingCode, Crosswalk, units
-from cds_service.domain.clocks import ClockRule, approval_end, due
+from cds_service.domain.clocks import Asked, ClockRule, approval_end, due, extended
 from cds_service.fhir.json import parse
 from cds_service.fhir.pas.bundle import read_bundle
 from cds_service.fhir.pas.request import read_request
@@ -289,11 +290,11 @@ AROUND: list[tuple[str, dict[str, Any], str, str]] = [
     ("a nurse's form, signed by the physician", filled_in_by_a_nurse(extension=signature_of("Practitioner/prac-1")),
      "", ""),
     # The code says morphine, the words a drug several times as strong; or the code half of the strength in the words.
-    ("words of another drug", medicated(text="hydromorphone 10 mg/mL"), "nothing_doubtful", "conflict (morphine)"),
-    ("a second code of another drug", medicated("3423"), "nothing_doubtful", "conflict (morphine)"),
+    ("words of another drug", medicated(text="hydromorphone 10 mg/mL"), "nothing_doubtful", "disagree (morphine)"),
+    ("a second code of another drug", medicated("3423"), "nothing_doubtful", "disagree (morphine)"),
     ("a second code of the same drug", medicated("7052"), "", ""),
-    ("words of another strength", medicated(text="morphine 25 mg/mL"), "nothing_doubtful", "conflict (morphine)"),
-    ("words of a larger dose", ordered(note=[{"text": "up to 20 mg/day"}]), "nothing_doubtful", "conflict (morphine)"),
+    ("words of another strength", medicated(text="morphine 25 mg/mL"), "nothing_doubtful", "disagree (morphine)"),
+    ("words of a larger dose", ordered(note=[{"text": "up to 20 mg/day"}]), "nothing_doubtful", "disagree (morphine)"),
     ("cancer pain ordered for", ordered(reasonCode=[CANCER_PAIN]), "answers_fit_diagnoses", "speaks against"),
     ("cancer pain in the chart", changed("Condition", code=CANCER_PAIN), "answers_fit_diagnoses", "speaks against"),
     ("cancer pain of before", changed("Condition", code=CANCER_PAIN, clinicalStatus=RESOLVED), "", ""),
@@ -427,7 +428,7 @@ def test_a_printed_error_is_never_billed(pas: Pas) -> None:
         answer = pas.submit(request(number=number, order=bupivacaine, items=[item(code=code)]))
         assert actions(answer) == {1: "A4"}  # the printed conflict alone already asks for a person (decisions 6)
         assert ("does not name the ordered drug" in notes(answer)) == (code == "J0475")
-        assert "code conflict (J0475)" in notes(answer)
+        assert "a billing code that is printed with another drug (J0475)" in notes(answer)
 
 
 def test_a_drug_under_the_pharmacy_benefit_is_sent_to_its_channel(start: Starts) -> None:
@@ -580,19 +581,29 @@ CLOCKS = [
 
 @pytest.mark.parametrize(("program", "plan", "drug", "expedited", "hours"), CLOCKS)
 def test_C01_due_times(program: str, plan: str, drug: bool, expedited: bool, hours: int) -> None:
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
-
     start = datetime.fromtimestamp(NOON, UTC)
     rules = shipped().prior_auth.clocks
-    held = due(rules, start, program=program, plans=[plan], benefit="medical", drug=drug, expedited=expedited)
+    held = due(rules, start, Asked(program=program, plans=[plan], benefit="medical", drug=drug, expedited=expedited))
     assert held - start == timedelta(hours=hours)
 
 
-def test_a_payer_without_clocks_has_a_day() -> None:
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
-
+@pytest.mark.parametrize(("program", "plan", "drug", "expedited", "hours"), CLOCKS)
+def test_C01_only_a_standard_request_of_a_plan_that_allows_it_is_extended(
+    program: str, plan: str, drug: bool, expedited: bool, hours: int
+) -> None:
     start = datetime.fromtimestamp(NOON, UTC)
-    assert due([], start, program="standard", plans=(), benefit="", drug=True, expedited=False) - start == timedelta(1)
+    asked = Asked(program=program, plans=[plan], benefit="medical", drug=drug, expedited=expedited)
+    allowed = plan.casefold() == "medicaid" and not drug
+    held = extended(shipped().prior_auth.clocks, start, asked)
+    assert held == (start + timedelta(days=14) if allowed else None), hours
+    urgent = msgspec.structs.replace(asked, expedited=True)
+    assert extended(shipped().prior_auth.clocks, start, urgent) is None
+
+
+def test_a_payer_without_clocks_has_a_day() -> None:
+    start = datetime.fromtimestamp(NOON, UTC)
+    asked = Asked(program="standard", plans=(), benefit="", drug=True, expedited=False)
+    assert due([], start, asked) - start == timedelta(1)
     assert ClockRule(1, 2).hours(expedited=True) == 2
 
 

@@ -149,6 +149,7 @@ def request(
     claim: Mapping[str, Any] | None = None,
     identifier: str | None = None,
     authored: str = DAY,
+    coverage: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A request of ten entries; ``number`` makes identifier, patient and member of its own."""
     patient = {
@@ -159,7 +160,7 @@ def request(
         "gender": "female",
         "birthDate": "1961-04-07",
     }
-    coverage = {
+    held = {
         "resourceType": "Coverage",
         "id": "cov-1",
         "identifier": [{"type": MEMBER_TYPE, "system": "https://payer.example.org/members", "value": f"M{number:07d}"}],
@@ -168,6 +169,7 @@ def request(
         "relationship": concept(f"{X12}1069", "18"),
         "period": {"start": "2025-01-01", "end": "2027-12-31"},
         "payor": [{"reference": "Organization/payer-1"}],
+        **(coverage or {}),
     }
     entries: list[Mapping[str, Any]] = [
         {
@@ -203,7 +205,7 @@ def request(
             **(claim or {}),
         },
         patient,
-        coverage,
+        held,
         {"resourceType": "Organization", "id": "payer-1", "name": "Florida Blue"},
         {
             "resourceType": "Organization",

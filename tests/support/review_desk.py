@@ -71,8 +71,7 @@ class Desk:
         """The pages alone, without what stands around the service's web; ``review`` changes the payer's rules."""
         configuration = _with_review(**review)
         app = Flask("review_desk", static_folder=None)
-        settler = self.settler(**review)
-        app.register_blueprint(review_pages(self.settings, configuration, self.database, settler, self.clock))
+        app.register_blueprint(review_pages(self.settings, configuration, self.database, self.parts(**review)))
         public = Pages(
             payer="",
             guidelines=configuration.guidelines,
@@ -90,18 +89,19 @@ class Desk:
         return app
 
     def settler(self, **review: Any) -> SettlePriorAuth:
-        return SettlePriorAuth(self._parts(**review))
+        return SettlePriorAuth(self.parts(**review))
 
     def submit(self, bundle: Mapping[str, Any]) -> Case:
         """Send a request as a provider would; the case as it stands."""
         body = pas_bundles.encoded(bundle)
-        submitting = SubmitPriorAuth(self._parts())
+        submitting = SubmitPriorAuth(self.parts())
         answer = submitting.submit(body, "2.2", SENDER, started=self.clock.monotonic())
         case = self.cases.case(answer.case_id)
         assert case is not None
         return case
 
-    def _parts(self, **review: Any) -> PriorAuthParts:
+    def parts(self, **review: Any) -> PriorAuthParts:
+        """What the use cases need; ``review`` changes the payer's rules."""
         configuration = _with_review(**review)
         return PriorAuthParts(
             rules=_rules(configuration, self.settings.public_url),

@@ -61,7 +61,7 @@ PA_VERSION = Table(
     METADATA,
     Column("case_id", String, primary_key=True),
     Column("n", Integer, primary_key=True, autoincrement=False),
-    Column("kind", String, nullable=False),  # submit | update | cancel | renewal | decision | information
+    Column("kind", String, nullable=False),  # submit | update | cancel | renewal | decision | information | extension
     Column("at", BigInteger, nullable=False),
     Column("request", LargeBinary),  # byte for byte as it came; NULL where no request made the version
     Column("request_sha256", String, nullable=False),

@@ -7,6 +7,7 @@ draft; the server reads it again, so that what is sent is what was read, by whoe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -14,7 +15,15 @@ from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from cds_service.domain.payer import ReviewRules
-from cds_service.domain.prior_auth import AuditEntry, HumanDecision, Reason, ReviewAction, Version
+from cds_service.domain.prior_auth import (
+    AuditEntry,
+    Case,
+    Extension,
+    HumanDecision,
+    Reason,
+    ReviewAction,
+    Version,
+)
 from cds_service.domain.review import Person, Right
 from cds_service.errors import Conflict, NotAllowed, NotFound, RuleBroken
 from cds_service.fhir.pas.answer_reading import read_answer
@@ -23,7 +32,7 @@ from cds_service.use_cases.review_case import CaseView, ReviewCase
 from cds_service.use_cases.review_criteria import against
 from cds_service.use_cases.review_queue import asked_for
 from cds_service.use_cases.review_words import ACTION_WORDS
-from cds_service.web.review.decision_form import Filled, FormTrouble, plain_text, read_decision
+from cds_service.web.review.decision_form import Filled, FormTrouble, plain_text, read_decision, reviewer_of
 from cds_service.web.review.guard import Guard, session_of_request
 from cds_service.web.review.pages import Renderer
 from cds_service.web.review.sessions import Clock
@@ -31,7 +40,7 @@ from cds_service.web.review.sessions import Clock
 _NOT_KEPT: Final = frozenset({"form_token", "act", "proposal_at"})
 _MAX_FIELDS: Final = 500
 _FORM: Final = "102089-0"  # LOINC: a questionnaire is asked for; which questions, the facts say
-_BY: Final = {True: "Marked as reviewed by a person.", False: "Marked as decided by the engine.", None: ""}
+_BY: Final = {True: "Marked as reviewed by a person.", False: "Marked as not reviewed by a person.", None: ""}
 
 
 class Settler(Protocol):
@@ -46,6 +55,18 @@ class Settler(Protocol):
         ...
 
 
+class Extender(Protocol):
+    """Takes more time (``use_cases.extend_prior_auth``)."""
+
+    def until(self, case: Case) -> datetime | None:
+        """The due time that an extension would give; None where the case may not be extended."""
+        ...
+
+    def extend(self, extension: Extension) -> Version:
+        """Extend. Raises Conflict, RuleBroken."""
+        ...
+
+
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
     """What the pages of a case need."""
 
@@ -54,6 +75,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     cases: ReviewCase
     reads: ReviewReads
     settler: Settler
+    extender: Extender
     rules: ReviewRules
     clock: Clock
     note: Callable[[AuditEntry], None]
@@ -91,6 +113,10 @@ def add_cases(routes: Blueprint, desk: Desk) -> None:
     def decide(case_id: str) -> Response:
         return _decide(desk, case_id)
 
+    @desk.guard.page(routes, "/cases/<case_id>/extend", Right.WORK, "POST")
+    def extend(case_id: str) -> Response:
+        return _extend(desk, case_id)
+
     @desk.guard.page(routes, "/cases/<case_id>/withdraw", Right.WORK, "POST")
     def withdraw(case_id: str) -> Response:
         desk.reads.withdraw(case_id)
@@ -103,6 +129,7 @@ def _case_page(
     case_id: str,
     filled: Mapping[str, str] | None = None,
     troubles: tuple[FormTrouble, ...] = (),
+    extension_trouble: str = "",
 ) -> Response:
     person = session_of_request().person
     view = desk.cases.open(case_id, person)
@@ -110,10 +137,12 @@ def _case_page(
     return desk.renderer.page(
         "case",
         here="queue",
-        status=422 if troubles else 200,
+        status=422 if troubles or extension_trouble else 200,
         view=view,
         filled=filled or {},
         troubles=troubles,
+        extend_until=desk.extender.until(view.case) if desk.guard.may(person, Right.WORK) else None,
+        extension_trouble=extension_trouble,
         signers=" or ".join(desk.rules.adverse_signers),
         second_reviewer=desk.rules.second_reviewer,
         may_sign_proposal=signing.may == "send",
@@ -174,6 +203,20 @@ def _decide(desk: Desk, case_id: str) -> Response:
     except RuleBroken as broken:
         return _case_page(desk, case_id, request.form, (FormTrouble("what", _sentence(broken.diagnostics)),))
     desk.reads.withdraw(case_id)
+    return redirect(f"/review/cases/{case_id}", 303)
+
+
+def _extend(desk: Desk, case_id: str) -> Response:
+    person = session_of_request().person
+    seen = request.form.get("version", "")
+    n = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 10 else 0
+    reason = plain_text(request.form.get("extension", ""))
+    try:
+        desk.extender.extend(Extension(case_id, n, reviewer_of(person), reason))
+    except Conflict:
+        return _moved_on(desk, case_id, n)
+    except RuleBroken as broken:
+        return _case_page(desk, case_id, request.form, extension_trouble=f"{_sentence(broken.diagnostics)}.")
     return redirect(f"/review/cases/{case_id}", 303)
 
 
@@ -269,7 +312,7 @@ def _response_page(desk: Desk, case_id: str) -> Response:
 def _letter_page(desk: Desk, case_id: str) -> Response:
     person = session_of_request().person
     view = desk.cases.view(case_id)
-    if view.case.state.value == "pended" and not view.version.human:
+    if not view.has_letter:
         raise NotFound("there is no letter before a decision")
     desk.cases.note(person, "read_letter", case_id, view.case.version)
     lines = [_letter_line(line, view) for line in view.case.summary.lines]

@@ -21,7 +21,7 @@ from cds_service.use_cases.review_case import ReviewCase
 from cds_service.use_cases.review_queue import ReviewQueue
 from cds_service.web.call_note import NOTE
 from cds_service.web.review.audit_pages import Report, add_audit
-from cds_service.web.review.case_pages import Desk, Settler, add_cases
+from cds_service.web.review.case_pages import Desk, Extender, Settler, add_cases
 from cds_service.web.review.delivery_pages import add_deliveries
 from cds_service.web.review.document_pages import add_documents
 from cds_service.web.review.figure_pages import add_figures
@@ -44,6 +44,7 @@ class Workplace(msgspec.Struct, frozen=True, kw_only=True):
     cases: ReviewCase
     reads: ReviewReads
     settler: Settler
+    extender: Extender
     note: Callable[[AuditEntry], None]
     verify: Callable[[], Report]
     clock: Clock
@@ -100,6 +101,7 @@ def _desk(workplace: Workplace, guard: Guard, renderer: Renderer) -> Desk:
         cases=workplace.cases,
         reads=workplace.reads,
         settler=workplace.settler,
+        extender=workplace.extender,
         rules=workplace.payer.review,
         clock=workplace.clock,
         note=workplace.note,
