@@ -36,28 +36,39 @@
   const post = (url, data) =>
     fetch(url, { method: "POST", body: data, headers: { "X-CSRF-Token": csrf, "X-Fragment": "1" }, redirect: "manual" });
 
-  // Where the person is: the element and, for a text, what has been typed since it was last sent.
+  // What each field holds now, by its id.
+  function held() {
+    const fields = [...body.querySelectorAll("input[id], select[id], textarea[id]")];
+    return new Map(fields.map((each) => [each.id, /^(checkbox|radio)$/.test(each.type) ? each.checked : each.value]));
+  }
+
+  // Where the person is.
   function place() {
     const active = document.activeElement;
     if (!active || !body.contains(active) || !active.id) return null;
     const typed = typeof active.value === "string" && /^(text|search|url|textarea)$/.test(active.type);
-    return {
-      id: active.id,
-      value: typed ? active.value : null,
-      from: typed ? active.selectionStart : null,
-      to: typed ? active.selectionEnd : null,
-    };
+    return { id: active.id, from: typed ? active.selectionStart : null, to: typed ? active.selectionEnd : null };
   }
 
-  function swap(html) {
+  // The page as the server has it, and in it whatever was entered since ``sent`` went off, and files beside the one of
+  // ``key``, which went with it: an answer must not be lost because the next one was quicker than the network.
+  function swap(html, sent, key) {
     const at = place();
     const open = [...body.querySelectorAll("details[open][id]")].map((each) => each.id);
+    const since = [...held()].filter(([id, value]) => sent.has(id) && sent.get(id) !== value);
+    const files = [...body.querySelectorAll('input[type="file"]')].filter((each) => each.value && each.name !== "f:" + key);
     body.innerHTML = html;
     localTimes();
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    for (const file of files) document.getElementById(file.id)?.replaceWith(file);
+    for (const [id, value] of since) {
+      const field = document.getElementById(id);
+      if (!field || field.type === "file") continue;
+      if (typeof value === "boolean") field.checked = value;
+      else field.value = value;
+    }
     const again = at && document.getElementById(at.id);
     if (!again) return;
-    if (at.value !== null && again.value !== at.value) again.value = at.value;
     again.focus({ preventScroll: true });
     if (at.from !== null && again.setSelectionRange) again.setSelectionRange(at.from, at.to);
   }
@@ -72,6 +83,7 @@
       if (value instanceof File && !(key && name === "f:" + key)) data.delete(name);
     }
     data.set("do", action);
+    const sent = held();
     let answer;
     try {
       answer = await post(form.action, data);
@@ -86,7 +98,7 @@
     }
     const html = await answer.text();
     if (html.includes("<html")) return;
-    swap(html);
+    swap(html, sent, key);
     say(document.getElementById("bar-state")?.textContent ?? "");
   }
 
