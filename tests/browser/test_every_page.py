@@ -46,6 +46,7 @@ Look = Callable[[Page, str], None]
 def troubles(page: Page, name: str) -> list[str]:
     """All that is wrong with a page as it stands, at three sizes."""
     found: list[str] = []
+    page.wait_for_load_state()  # a page without its styles yet is too wide
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         # axe costs a second each time: at full width everywhere, on a phone where the most is rearranged.

@@ -117,6 +117,7 @@ def sign_in(page: Page, name: str) -> None:
     page.goto("/review")
     page.get_by_role("button", name=name).click()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    page.wait_for_load_state()  # its script listens by then
 
 
 def open_case(page: Page, tracking: str) -> None:
@@ -138,6 +139,7 @@ def test_the_queue_is_worked_by_keyboard(desk: Page, payer: Payer) -> None:
     expect(rows.nth(0)).to_be_focused()
     desk.keyboard.press("t")
     expect(desk.get_by_role("button", name="Release").first).to_be_visible()
+    desk.wait_for_load_state()
     desk.keyboard.press("/")
     expect(desk.get_by_label("State")).to_be_focused()
     desk.keyboard.press("j")  # in a field a letter is a letter
