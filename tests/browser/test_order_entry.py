@@ -31,6 +31,7 @@ def test_order_sign_card_details_feedback(page: Page, demo) -> None:
     expect(page.get_by_role("heading", name="Theodore Sample")).to_be_visible()
     # The prescriber writes the order by hand.
     page.get_by_role("link", name="Empty form").click()
+    expect(page).to_have_url(re.compile("blank=1"))  # what is chosen before is chosen on the page that is left
     page.get_by_label("Drug", exact=True).first.select_option("hydromorphone")
     page.get_by_label("Concentration").fill("5")
     page.get_by_label("Rate", exact=True).first.fill("0.4")
