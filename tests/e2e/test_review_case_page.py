@@ -178,6 +178,13 @@ def test_a_document_that_is_not_there_is_no_page_and_no_event(
     assert len(desk.reads.audit_of(f"case/{case.id}")) == before
 
 
+def test_a_drawing_of_nothing_is_a_sentence(desk: Desk, nurse: Browser) -> None:
+    case = put_case(desk, 2010, more=[])
+    course = section(nurse.get(f"/review/cases/{case.id}").get_data(as_text=True), "course")
+    assert "<p>No pain score is on record.</p>" in course
+    assert course.count("<svg") == 1, "the therapies alone"
+
+
 def test_who_sees_no_case_sees_no_document(desk: Desk, case: Case) -> None:
     path = f"/review/cases/{case.id}/versions/1/documents/0/0"
     assert Browser(desk.app(), OWNER).get(path).status_code == 403
