@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from smart_app.sdc import patterns
+from smart_app.sdc import keys, patterns
 from smart_app.sdc.coercion import Unfit, fragment
 from smart_app.sdc.comparison import equal, order
 from smart_app.sdc.context import Context
@@ -89,7 +89,7 @@ def _error(place: Place, code: str, text: str) -> Problem:
 
 def _of_count(at: Look, place: Place) -> Iterator[Problem]:
     item, count = place.item, len(at.filling.state(place.key).answers)
-    if count == 0 and must_be_answered(at.form, item):
+    if count == 0 and _must_be_answered(at, place):
         yield _error(place, "required", "This question needs an answer.")
     elif 0 < count < (item.min_occurs or 0):
         yield _error(place, "min-occurs", f"At least {item.min_occurs} answers are needed.")
@@ -107,10 +107,24 @@ def _of_rows(at: Look, place: Place) -> Iterator[Problem]:
         for holder in holders(place.key, item, at.filling)
     )
     least = max(item.min_occurs or 0, 1 if item.required else 0)
-    if filled < least:
-        yield _error(place, "min-occurs", f"Fill in at least {least} {'entry' if least == 1 else 'entries'} here.")
+    if filled < least and not (least == 1 and _asks_already(at, place)):
+        code = "min-occurs" if filled else "required"
+        yield _error(place, code, f"Fill in at least {least} {'entry' if least == 1 else 'entries'} here.")
     if item.max_occurs is not None and filled > item.max_occurs:
         yield _error(place, "max-occurs", f"At most {item.max_occurs} entries are allowed.")
+
+
+def _asks_already(at: Look, group: Place) -> bool:
+    """Whether a question inside is missing its answer, which would be the group's first."""
+    inside = (f"{group.key}/", f"{group.key}[")
+    return any(
+        place.item.is_question
+        and at.enabled(place.key)
+        and _must_be_answered(at, place)
+        and not at.filling.state(place.key).answers
+        for place in at.places.values()
+        if place.key.startswith(inside)
+    )
 
 
 def _asks(at: Look, group: Place) -> bool:
@@ -301,6 +315,15 @@ def _of_flow(at: Look) -> Iterator[Problem]:
             yield Problem("", "error", "unsettled", text)
 
 
-def must_be_answered(form: Form, item: Item) -> bool:
-    """Whether an empty answer of this item is one that is missing."""
-    return item.is_question and item.required and _reachable(form, item)
+def _must_be_answered(at: Look, place: Place) -> bool:
+    """Whether an empty answer is one that is missing: below a question that nobody answered, nothing is."""
+    item = place.item
+    if not (item.required and _reachable(at.form, item)):
+        return False
+    above = at.form.by_link.get(at.form.parents[item.link_id])
+    if above is None or not above.is_question:
+        return True
+    holder = keys.parent(place.key)
+    row = keys.row_number(holder)
+    answers = at.filling.state(holder.removesuffix(f"[{row}]") if row else holder).answers
+    return len(answers) >= (row or 1)

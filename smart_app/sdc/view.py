@@ -18,7 +18,7 @@ from smart_app.sdc.option_reader import LONGEST_LIST
 from smart_app.sdc.places import Place, holders
 from smart_app.sdc.shapes import Form, Fragment, Item, ItemType, Notice, Option
 from smart_app.sdc.texts import entry, shown
-from smart_app.sdc.validate import must_be_answered, problems_at
+from smart_app.sdc.validate import problems_at
 from smart_app.sdc.view_shapes import AnswerView, FormView, ItemView, OptionView, Problem, UnitView
 
 FEW = 7
@@ -58,11 +58,7 @@ def view(form: Form, filling: Filling, context: Context) -> FormView:
         items=items,
         problems=problems,
         notices=(*form.notices, *_of_failures(at)),
-        open_items=tuple(
-            place.key
-            for place in enabled
-            if must_be_answered(form, place.item) and not filling.state(place.key).answers
-        ),
+        open_items=tuple(dict.fromkeys(one.key for one in problems if one.code == "required")),
         dropped=dropped,
         answered=sum(1 for place in asked if filling.state(place.key).answers),
         questions=len(asked),

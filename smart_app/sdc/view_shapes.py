@@ -120,8 +120,8 @@ class ItemView(msgspec.Struct, frozen=True):
 class FormView(msgspec.Struct, frozen=True):
     """The form as it is shown. ``ready``: nothing blocks completion, though nobody is forced to complete (AP-19).
 
-    ``open_items`` are keys of enabled questions that must be answered and are not, in order. ``dropped`` are keys
-    whose answers are kept but not sent, because the item is not enabled any more (SD-08).
+    ``open_items`` are keys of what must be answered and is not, in order: enabled questions, and groups without an
+    answer. ``dropped`` are keys whose answers are kept but not sent, because the item is not enabled any more (SD-08).
     """
 
     title: str

@@ -53,6 +53,7 @@ def page_of(opened: Opened, *, template: str = "form.html", tried: bool = False,
         own_zone=desk().parts.registry.ehrs[g.launch.ehr].time_zone,
         offsets=OFFSETS,
         seen_links=[],
+        seen_groups=[],
         **more,
     )
 

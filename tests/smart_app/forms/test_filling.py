@@ -187,6 +187,23 @@ def test_AP19_a_wrong_value_is_shown_back_at_its_field_and_blocks_only_the_signa
     assert visit.saved["status"] == "in-progress"
 
 
+def test_AP19_what_is_only_missing_is_no_error_before_somebody_signs(visit: FormVisit, payer: ForeignPayer) -> None:
+    """Nor is a form with an empty required group ready."""
+    rows = {"linkId": "r", "type": "group", "repeats": True, "required": True, "text": "Trials"}
+    inner = [{"linkId": "a", "type": "string", "text": "Which"}]
+    kind = {"linkId": "g", "type": "group", "required": True, "text": "Pump", "item": [{**inner[0], "linkId": "b"}]}
+    payer.packages = [package(questionnaire({**rows, "item": inner}, kind))]
+    page = visit.open()
+    assert "Fill in at least 1 entry here." not in page
+    assert "2 questions left" in page
+    page = visit.press("sign")
+    assert page.count("Fill in at least 1 entry here.") == 2
+    for key in ("q-r", "q-g"):
+        assert page.count(f'id="{key}"') == page.count(f'href="#{key}"') == 1
+    visit.press("check", {"a:r[1]/a": "x", "a:g/b": "y"})
+    assert "Ready to sign" in visit.page
+
+
 def test_AP20_a_question_appears_with_the_answer_that_it_depends_on(visit: FormVisit, payer: ForeignPayer) -> None:
     more = {
         "linkId": "more", "type": "string", "text": "Which one?",

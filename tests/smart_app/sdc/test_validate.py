@@ -203,9 +203,25 @@ def test_SD14_rows_are_counted_when_something_is_in_them() -> None:
     assert problems(one, filling, context()) == ()
 
 
+def test_SD14_a_required_group_asks_once_where_a_question_in_it_asks_already() -> None:
+    one = form(item("g", "group", item("a", required=True), item("b"), required=True, repeats=True))
+    assert [(each.key, each.code) for each in problems(one, start(one), context())] == [("g[1]/a", "required")]
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_SD14_below_a_question_that_nobody_answered_nothing_is_missing(*, repeats: bool) -> None:
+    """Its answer would have no place in the response."""
+    one = form(item("a", "string", item("why", required=True), repeats=repeats))
+    assert problems(one, start(one), context()) == ()
+    inside = "a[1]/why" if repeats else "a/why"
+    filling = answer(one, start(one), "a", [text("x")], DOCTOR)
+    assert [(each.key, each.code) for each in problems(one, filling, context())] == [(inside, "required")]
+
+
 def test_SD14_a_group_that_is_required_needs_an_answer_in_it() -> None:
     one = form(item("g", "group", item("a"), item("b"), required=True))
-    assert [(each.key, each.code) for each in problems(one, start(one), context())] == [("g", "min-occurs")]
+    assert [(each.key, each.code) for each in problems(one, start(one), context())] == [("g", "required")]
+    assert view(one, start(one), context()).open_items == ("g",)
     assert problems(one, answer(one, start(one), "g/b", [text("x")], DOCTOR), context()) == ()
 
 
