@@ -248,6 +248,7 @@ def list_rows(states: tuple[str, ...], everything: bool, destination: str, case_
 def show(ident: int, payload: bool, provenance: bool) -> None:
     """Show one row with all its tries as JSON, or the bytes that are delivered, or a signature over them."""
     from cds_service.delivery import open_outbox, signed_provenance
+    from cds_service.domain.delivery import PAYER
 
     settings = from_env()
     with open_outbox(settings) as (_, desk):
@@ -259,6 +260,11 @@ def show(ident: int, payload: bool, provenance: bool) -> None:
     if payload:
         sys.stdout.buffer.write(content)
         return
+    if provenance and row.kind != PAYER:
+        click.echo(
+            f"row {ident} is a notice to a subscriber; only what goes to the payer's systems is signed", err=True
+        )
+        sys.exit(EXIT_REFUSED)
     if provenance:
         click.echo(msgspec.json.format(signed_provenance(settings, row, content), indent=2))
         return

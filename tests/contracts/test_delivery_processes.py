@@ -109,6 +109,14 @@ def test_D10_a_signed_provenance_is_made_once_and_verifies(
     assert not verifies(bundle, detached, ECKey.generate_key("P-384"))
 
 
+def test_D10_a_notice_is_not_signed_and_that_is_said(deployment: Deployment, database: Database) -> None:
+    put_subscription(database, "s1", "https://clinic.example.org/hook")
+    put_notices(database, "s1", [1])
+    done = deployment.run("outbox", "show", "1", "--provenance")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "row 1 is a notice to a subscriber" in done.stderr
+
+
 def ident_of(bundle: bytes) -> str:
     return json.loads(bundle)["entry"][0]["resource"]["id"]
 
