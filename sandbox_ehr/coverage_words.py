@@ -44,7 +44,7 @@ _INFORMATION = {
     "timeframe": "when it is done",
     "contract-window": "whether it falls in the contract period",
     "detail-code": "a more detailed code",
-    "OTH": "see the reason",
+    "OTH": "what the reason names",
 }
 _TONE = {"satisfied": "good", "no-auth": "good", "auth-needed": "todo", "not-covered": "bad"}
 
