@@ -27,6 +27,13 @@ class Contrary(msgspec.Struct, frozen=True):
     value_sets: tuple[str, ...]
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """Answers of the form that a person looks at, whatever else is said."""
+
+    question: str
+    answers: tuple[str, ...]
+
+
 class PriorAuthRules(msgspec.Struct, frozen=True, kw_only=True):
     """Choices with defaults that approve little: what is not settled waits for a person."""
 
@@ -36,7 +43,9 @@ class PriorAuthRules(msgspec.Struct, frozen=True, kw_only=True):
     pump_sets: tuple[str, ...] = ()
     blocking_flags: frozenset[str] = frozenset(_FLAGS)
     contrary_diagnoses: tuple[Contrary, ...] = ()
+    waiting_answers: tuple[Waiting, ...] = ()
     attestation_days: int = 90
+    order_days: int = 365
     updates: str = "accept"  # or "refuse"
     deadline_seconds: int = 8
     number_prefix: str = "A"

@@ -11,11 +11,11 @@ from cds_service.domain.record import Answer
 from cds_service.fhir.chart import Chart, Resource, source
 from cds_service.fhir.concepts import dicts, number, word
 from cds_service.fhir.dates import day, moment
-from cds_service.fhir.prescribers import may_prescribe, name_may_prescribe
+from cds_service.fhir.prescribers import name_may_prescribe, person_may_prescribe, person_never_prescribes
 from cds_service.fhir.systems import SIGNATURE
 
 _COUNTING = frozenset({"completed", "amended"})
-_PERSONS = frozenset({"Practitioner", "PractitionerRole", "Patient", "RelatedPerson"})
+_NO_NAME = frozenset({"", "na", "none", "nobody", "unknown", "test", "x"})  # of letters alone
 _ORIGIN = "information-origin"  # last part of the extension's address, in every version of DTR
 _ZONES = timedelta(days=1)  # the day of the signer's clock may be one ahead of the EHR's
 
@@ -37,7 +37,7 @@ def read_answers(chart: Chart, questionnaire: str, *, signature_required: bool =
         attested = _attestation(pairs)
         counts = word(response.get("status")) in _COUNTING
         signers = _signers(response)
-        by_hand = any(_may_prescribe(chart, each, response) for each in signers)
+        by_hand = any(person_may_prescribe(chart, each, response) for each in signers)
         signed = (
             counts
             and attested is not None
@@ -101,10 +101,8 @@ def _value(answer: Resource) -> Value | None:
 
 
 def _attestation(pairs: tuple[tuple[str, Value], ...]) -> date | None:
-    for fact, value in pairs:
-        if fact == "attestation_date" and isinstance(value, date):
-            return value
-    return None
+    """Of several days the first: nothing is attested later than somebody says."""
+    return min((value for fact, value in pairs if fact == "attestation_date" and isinstance(value, date)), default=None)
 
 
 def _postdated(authored: Any, attested: date) -> bool:
@@ -122,32 +120,27 @@ def _by_prescriber(chart: Chart, response: Resource, pairs: tuple[tuple[str, Val
     the prescriber's own electronic signature is on it (``signed``).
     """
     names = [str(value) for fact, value in pairs if fact == "attestation_name"]
-    if not all(map(name_may_prescribe, names)):
+    if not all(name_may_prescribe(name) and _is_name(name, chart) for name in names):
         return False
     author = response.get("author")
-    if signed or _may_prescribe(chart, author, response):
+    if signed or person_may_prescribe(chart, author, response):
         return True
     writers = [author, *_origins(response, "attestation_name")]
-    return bool(names) and not any(_kind(chart, each, response) in _PERSONS for each in writers)
+    return bool(names) and not any(person_never_prescribes(chart, each, response) for each in writers)
 
 
-def _may_prescribe(chart: Chart, person: Any, response: Resource) -> bool:
-    """Whether a Reference of a form means somebody who may prescribe."""
-    if type(person) is not dict or not name_may_prescribe(word(person.get("display"))):
-        return False
-    resource = chart.resolve(person, response)
-    within = chart.resolve(resource.get("practitioner"), resource) if resource is not None else None
-    return may_prescribe(_kind(chart, person, response), resource, within)
+def _is_name(name: str, chart: Chart) -> bool:
+    """Somebody's name, and not the patient's own."""
+    words = {"".join(filter(str.isalpha, each)).casefold() for each in name.split()} - {""}
+    own = [_words(each) for patient in chart.of("Patient") for each in dicts(patient.get("name"))]
+    return "".join(sorted(words)) not in _NO_NAME and words not in own
 
 
-def _kind(chart: Chart, person: Any, response: Resource) -> str:
-    """The type of what a Reference means, also where it is not there."""
-    if type(person) is not dict:
-        return ""
-    name, resource = chart.normal(person) or "", chart.resolve(person, response)
-    if "/" in name:
-        return name.rsplit("/", 2)[-2]
-    return word(resource.get("resourceType") if resource else person.get("type"))
+def _words(name: Resource) -> set[str]:
+    given = name.get("given")
+    parts = [*(map(word, given) if type(given) is list else ()), word(name.get("family"))]
+    text = " ".join(parts) if any(parts) else word(name.get("text"))
+    return {"".join(filter(str.isalpha, each)).casefold() for each in text.split()} - {""}
 
 
 def _origins(holder: Resource, fact: str) -> Iterator[Any]:

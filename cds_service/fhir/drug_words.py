@@ -59,12 +59,12 @@ def speaks_of_another(
             return True
         if None not in strengths and not strengths.issuperset(_amounts(_STRENGTH, low)):
             return True
-    return any(not _drugs_of(code, vocabulary) <= drugs for code in codes) or (
+    return any(not drugs_of(code, vocabulary) <= drugs for code in codes) or (
         _NEVER in vocabulary.value_sets and vocabulary.holds(_NEVER, codes) is not None
     )
 
 
-def _drugs_of(code: Code, vocabulary: Vocabulary) -> frozenset[str]:
+def drugs_of(code: Code, vocabulary: Vocabulary) -> frozenset[str]:
     """The drugs that a code names, as far as it is known here."""
     product, ingredient = vocabulary.products.get(code), vocabulary.ingredients.get(code)
     names = [one.ingredient for one in product.ingredients] if product is not None else []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
-from cds_service.fhir.chart import Resource
+from cds_service.fhir.chart import Chart, Resource
 from cds_service.fhir.concepts import dicts, label, word
 
 _TYPES: Final = frozenset({"Practitioner", "PractitionerRole"})
+_PERSONS: Final = _TYPES | {"Patient", "RelatedPerson"}
 _TAXONOMY: Final = "http://nucc.org/provider-taxonomy"
 # Nurses (not nurse practitioners: 363L), pharmacists, therapists, technicians and aides of the taxonomy.
 _TAXONOMY_PREFIXES: Final = ("163W", "164", "183", "225", "246", "247", "372", "373", "374", "376")
@@ -42,6 +43,30 @@ def may_prescribe(kind: str, *resources: Resource | None) -> bool:
         return False
     told = [each for resource in resources if resource is not None for each in _professions(resource)]
     return not told or not all(map(_never_prescribes, told))
+
+
+def person_may_prescribe(chart: Chart, person: Any, holder: Resource) -> bool:
+    """Whether a Reference in ``holder`` means somebody who may prescribe."""
+    if type(person) is not dict or not name_may_prescribe(word(person.get("display"))):
+        return False
+    resource = chart.resolve(person, holder)
+    within = chart.resolve(resource.get("practitioner"), resource) if resource is not None else None
+    return may_prescribe(_kind(chart, person, holder), resource, within)
+
+
+def person_never_prescribes(chart: Chart, person: Any, holder: Resource) -> bool:
+    """Whether a Reference means a person who is known not to prescribe; nobody, a device or an organization is none."""
+    return _kind(chart, person, holder) in _PERSONS and not person_may_prescribe(chart, person, holder)
+
+
+def _kind(chart: Chart, person: Any, holder: Resource) -> str:
+    """The type of what a Reference means, also where it is not there."""
+    if type(person) is not dict:
+        return ""
+    name, resource = chart.normal(person) or "", chart.resolve(person, holder)
+    if "/" in name:
+        return name.rsplit("/", 2)[-2]
+    return word(resource.get("resourceType") if resource else person.get("type"))
 
 
 def name_may_prescribe(name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from cds_service.domain.billing import BillingCode, Crosswalk
 from cds_service.domain.clocks import ClockRule
 from cds_service.domain.determination import Program
-from cds_service.domain.prior_auth_rules import BenefitRules, Contrary, PriorAuthRules
+from cds_service.domain.prior_auth_rules import BenefitRules, Contrary, PriorAuthRules, Waiting
 from cds_service.domain.vocabulary import Vocabulary
 from cds_service.policy.shapes import Choice, Day, Flag, Many, Maybe, Number, Record, Text
 from cds_service.policy.source import Complaint, plain
@@ -55,7 +55,9 @@ PRIOR_AUTH_FILE: Final = Record(
             Many(Record({"question": _WORD, "answers": Many(_WORD, 1), "value_sets": Many(_WORD, 1)})),
             (),
         ),
+        "waiting_answers": (Many(Record({"question": _WORD, "answers": Many(_WORD, 1)})), ()),
         "attestation_days": (_COUNT, Fraction(90)),
+        "order_days": (_COUNT, Fraction(365)),
         "updates": (Choice(("accept", "refuse")), "accept"),
         "deadline_seconds": (_COUNT, Fraction(8)),
         "number_prefix": (Text(r"[A-Z]{1,6}", "1 to 6 capital letters"), "A"),
@@ -99,7 +101,12 @@ def parse_prior_auth(
         pump_sets=tuple(plain(name) for name in kinds.get("pump", ())),
         blocking_flags=frozenset(plain(name) for name in entry["blocking_flags"]) or PriorAuthRules().blocking_flags,
         contrary_diagnoses=tuple(_contrary(each) for each in entry["contrary_diagnoses"]),
+        waiting_answers=tuple(
+            Waiting(plain(each["question"]), tuple(plain(answer) for answer in each["answers"]))
+            for each in entry["waiting_answers"]
+        ),
         attestation_days=int(entry["attestation_days"]),
+        order_days=int(entry["order_days"]),
         updates=plain(entry["updates"]),
         deadline_seconds=int(entry["deadline_seconds"]),
         number_prefix=plain(entry["number_prefix"]),

@@ -14,6 +14,7 @@ from cds_service.domain.order import Order
 from cds_service.domain.prior_auth import LineKind
 from cds_service.domain.record import Code
 from cds_service.domain.vocabulary import Vocabulary
+from cds_service.fhir.drug_words import speaks_of_another, words_of
 from cds_service.fhir.pas import systems
 from cds_service.fhir.pas.request import RequestedLine
 
@@ -26,7 +27,15 @@ _BILLING_UNITS: Final = frozenset(
 def code_fits(
     crosswalk: Crosswalk, vocabulary: Vocabulary, line: RequestedLine, kind: LineKind, order: Order, as_of: date
 ) -> bool:
-    """Every code of the line names what is ordered. A type of service (X12 1365) names nothing, and fits."""
+    """Every code of the line names what is ordered. A type of service (X12 1365) names nothing, and fits.
+
+    A modifier changes what a code means, a detail is a service of its own, and words may name another drug: none fits.
+    """
+    if any(line.raw.get(key) for key in ("modifier", "detail")):
+        return False
+    parts = order.solution.parts if order.solution is not None else ()
+    if speaks_of_another(words_of(line.raw.get("productOrService")), (), parts, vocabulary):
+        return False
     named = [(_family(system), code) for system, code in line.services if system != systems.SERVICE_TYPE]
     if len({family for family, _ in named}) < len(set(named)):
         return False  # two codes of one list: it is not clear which is asked for

@@ -61,7 +61,16 @@ def waits_for(parts: PriorAuthParts, each: Assessed, members: Sequence[Case], ca
             in_force_now = line.authorized is not None and line.authorized.start <= day <= line.authorized.end
             if line.action in _GRANTED and in_force_now and line.number != each.line.previous:
                 return f"the same service is authorized already{own}"
-    return _on_file_already(parts, each, day)
+    return _on_file_already(parts, each, day) or _renews_nothing(parts, each, members)
+
+
+def _renews_nothing(parts: PriorAuthParts, each: Assessed, members: Sequence[Case]) -> str:
+    """A number of before that stands for no authorization of this member that was granted and not taken back."""
+    known = {line.number for case in members for line in case.summary.lines if line.action in _GRANTED}
+    known |= (
+        {found.number for found in parts.on_file(each.member) if found.status == "active"} if each.member else set()
+    )
+    return "" if each.line.previous in known | {""} else "the number of before is none of this member's authorizations"
 
 
 def asked_twice(each: Assessed, before: Sequence[Assessed]) -> str:

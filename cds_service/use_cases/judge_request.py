@@ -27,9 +27,19 @@ from cds_service.fhir.answers import read_answers
 from cds_service.fhir.chart import build_chart
 from cds_service.fhir.coverage import CoverageChoice
 from cds_service.fhir.pas.request import PasRequest, RequestedLine
-from cds_service.fhir.pas.systems import APPEAL, ICD10CM
+from cds_service.fhir.pas.systems import CANCEL, ICD10CM, INITIAL
 from cds_service.use_cases.billing_fit import code_fits, quantity_fits
 from cds_service.use_cases.circumstances import answers_fit, circumstances, covered_throughout, still_current
+from cds_service.use_cases.contradictions import (
+    answers_plain,
+    dates_fit,
+    diagnoses_meet,
+    member_told_once,
+    no_allergy,
+    nobody_else_pays,
+    nothing_else_runs,
+    order_by_prescriber,
+)
 from cds_service.use_cases.decide import Judged, Reading, Rules, encode_determination, file_orders, judge
 from cds_service.use_cases.order_sign_memory import chart_agrees
 
@@ -95,7 +105,10 @@ def assess(
     shared |= {
         "coverage_in_force": coverage.state == "ours" and coverage.active and bool(coverage.member_id),
         "chart_agrees": chart_agrees(contexts, answers),
+        "member_told_once": member_told_once(request),
+        "answers_plain": answers_plain(pas.waiting_answers, answers, as_of),
     }
+    shared["no_other_insurance"] &= nobody_else_pays(request, reading.chart, rules.known_payer)
     ground = _Ground(rules, pas, request, reading, coverage, benefit, answers, shared, as_of)
     lines = tuple(_assessed(ground, line, judged.get(line.order)) for line in request.lines)
     return Assessment(
@@ -281,7 +294,10 @@ def _conditions(
     determination, guideline = judged.determination, judged.rules.guideline
     payer = ground.rules.payer
     request = guideline.request_types.get(determination.request_type)
-    stated = request is not None and (request.stated or payer.renewal == "as_section_II")
+    renewal = bool(line.previous) or (request is not None and not request.stated)
+    stated = request is not None and (not renewal or payer.renewal == "as_section_II")
+    resource, chart = dict(ground.request.orders)[line.order], ground.reading.chart
+    vocabulary, record = ground.rules.vocabulary, judged.view.record
     doubtful = any(flag.code in ground.pas.blocking_flags for flag in determination.flags)
     return {
         "in_scope": determination.in_scope is True,
@@ -291,13 +307,23 @@ def _conditions(
         "coverage_in_force": ground.shared["coverage_in_force"],
         "covered_throughout": period is None or covered_throughout(ground.held, period),
         "benefit_medical": ground.benefit == "medical",
-        "order_active": order.status == "active" and order.intent == "order" and not order.prohibited,
+        "order_active": order.status == "active"
+        and order.intent == "order"
+        and not order.prohibited
+        and resource.get("reportedBoolean") is not True
+        and "reportedReference" not in resource,
         "dose_within_table": _dose_in_order(determination, advise=payer.dose_limit_effect == "advise"),
         "nothing_doubtful": not doubtful,
         "attested": attested(ground.answers, ground.as_of, ground.pas.attestation_days),
-        "not_appealed": line.certification != APPEAL,
+        "not_appealed": line.certification in {INITIAL, CANCEL, ""},
         **ground.shared,
-        "still_current": still_current(line, dict(ground.request.orders)[line.order], ground.as_of),
+        "still_current": still_current(line, resource, ground.as_of),
+        "dates_fit": dates_fit(ground.request, line, resource, period, ground.as_of, ground.pas.order_days),
+        "order_by_prescriber": order_by_prescriber(chart, resource),
+        "no_allergy": no_allergy(record.intolerances, order, vocabulary),
+        "nothing_else_runs": nothing_else_runs(chart, order, determination, vocabulary),
+        "diagnoses_meet": diagnoses_meet(line, order),
+        "no_rationale": not determination.rationale_on_file,
         "answers_fit_diagnoses": answers_fit(
             ground.pas.contrary_diagnoses, ground.rules.vocabulary, ground.answers, _diagnoses(ground, order, judged)
         ),

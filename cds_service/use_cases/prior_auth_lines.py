@@ -168,9 +168,17 @@ _PLAIN = {
     "order_active": "the order is not an active, signed one",
     "nothing_doubtful": "something in the request speaks against itself or could not be read",
     "attested": "the form is not signed by a prescriber, or its signature is too old or dated after the form itself",
-    "not_appealed": "an appeal is decided by a person",
+    "not_appealed": "an appeal, or anything but an initial request, is decided by a person",
+    "dates_fit": "a date of the request lies in the future or too far back, or begins after what would be authorized",
+    "order_by_prescriber": "the order is by somebody who is not known to prescribe",
+    "member_told_once": "the request bears several member numbers",
+    "no_allergy": "the chart holds an allergy or intolerance to what is ordered: a person looks at it",
+    "nothing_else_runs": "the chart shows more of the same drug running than was ordered or could be counted",
+    "diagnoses_meet": "the diagnosis of the line is another one than the order's",
+    "answers_plain": "an answer of the form is one that a person looks at",
+    "no_rationale": "the form gives a rationale in words: a person reads it",
     "insurer_ours": "the insurer that the Claim names is another payer than the Coverage's",
-    "no_other_insurance": "another insurance may have to pay too: a person looks at who pays first",
+    "no_other_insurance": "another insurance, or somebody else, may have to pay too: a person looks at who pays first",
     "patient_living": "the patient is recorded as deceased",
     "patient_record_active": "the patient's record is marked as no longer in use",
     "rules_known": "a part of the request follows rules of its own (implicitRules) that are not known here",
@@ -201,7 +209,8 @@ def waiting_reasons(assessed: Assessed, waits_for: str) -> tuple[Reason, ...]:
     doubt = _doubt(assessed)
     for name, holds in assessed.conditions.items():
         if not holds and name in _PLAIN:
-            text = _RENEWAL if name == "request_type_stated" and _type_known(assessed) else _PLAIN[name]
+            renewal = name == "request_type_stated" and (_type_known(assessed) or assessed.line.previous)
+            text = _RENEWAL if renewal else _PLAIN[name]
             found.append(Reason(f"{text}: {doubt}" if name == "nothing_doubtful" and doubt else text))
     if not assessed.conditions.get("quantity_fits", True):
         found += [Reason(text) for text in (_units_text(assessed),) if text]

@@ -9,6 +9,7 @@ import pytest
 
 from cds_service.domain.prior_auth import Authorized, CaseState, LineDecision, Reason, ReviewAction
 from cds_service.errors import Conflict
+from tests.support.e2e_service import with_payer
 from tests.support.pas_bundles import (
     COMPLETE,
     CPT,
@@ -194,14 +195,35 @@ def test_bad_input_116_an_update_of_another_senders_request_is_not_found(pas: Pa
     del database
 
 
-def test_a_renewal_names_the_number_of_before(pas: Pas) -> None:
-    first = pas.submit(request())
-    number = pas.case_of(first).summary.lines[0].number
+def renewed(number: str) -> dict[str, Any]:
+    """A second request, which names an authorization of before."""
     previous = {"url": f"{EXT}authorizationNumber", "valueString": number}
-    renewed = pas.submit(request(identifier="renewal", items=[item(extension=[previous])]))
-    assert actions(renewed) == {1: "A1"}  # not taken for a second request of the same
-    assert extension(claim_response(renewed.json)["item"][0], "authorizationNumber") == [previous]
-    assert [version.kind for version in pas.cases.versions(pas.case_of(renewed).id)] == ["renewal"]
+    return request(identifier="renewal", values=PERMANENT, items=[item(extension=[previous])])
+
+
+def test_a_renewal_names_the_number_of_before(start: Starts) -> None:
+    pas = start(configuration=with_payer(renewal="as_section_II"))
+    number = pas.case_of(pas.submit(request(values=PERMANENT))).summary.lines[0].number
+    answer = pas.submit(renewed(number))
+    assert actions(answer) == {1: "A1"}  # not taken for a second request of the same
+    (previous,) = extension(claim_response(answer.json)["item"][0], "authorizationNumber")
+    assert previous["valueString"] == number
+    assert [version.kind for version in pas.cases.versions(pas.case_of(answer).id)] == ["renewal"]
+
+
+def test_what_names_a_number_of_before_is_a_renewal_whatever_its_form_says(pas: Pas) -> None:
+    # "Permanent", says the form once more; but a year of therapy is to be looked at before the next (decisions 3).
+    number = pas.case_of(pas.submit(request(values=PERMANENT))).summary.lines[0].number
+    answer = pas.submit(renewed(number))
+    assert actions(answer) == {1: "A4"}
+    assert "refill or renewal" in notes(answer)
+
+
+def test_a_renewal_of_nothing_waits_for_a_person(start: Starts) -> None:
+    pas = start(configuration=with_payer(renewal="as_section_II"))
+    answer = pas.submit(renewed("ITA-UNKNOWN-1"))
+    assert actions(answer) == {1: "A4"}
+    assert "none of this member's authorizations" in notes(answer)
 
 
 def test_a_case_that_is_reopened_by_an_update_has_a_new_clock(pas: Pas) -> None:
