@@ -83,10 +83,43 @@ PAYER_SUBSCRIPTION = sa.Table(  # under which a payer tells us of decisions
     sa.Column("made", _INSTANT, nullable=False),
 )
 
+SUBMISSION_NAME = sa.Table(  # every name by which a payer may speak of a request
+    "submission_name",
+    METADATA,
+    sa.Column("name", sa.String(64), primary_key=True),  # keyed digest of payer and name
+    sa.Column("submission", sa.String(64), primary_key=True),
+    sa.Column("ours", sa.Boolean, nullable=False),  # an identifier of ours; else one that the payer's answer used
+)
+
+SUBMISSION_TURN = sa.Table(  # whose turn it was to send a request about a chart: two at once are never both sent
+    "submission_turn",
+    METADATA,
+    sa.Column("chart", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("submission", sa.String(64), nullable=False),
+)
+
+PAYER_WORD = sa.Table(  # how far a payer's notifications were heard
+    "payer_word",
+    METADATA,
+    sa.Column("payer", sa.String(63), primary_key=True),
+    sa.Column("organization", sa.String(255), primary_key=True),
+    sa.Column("event", sa.BigInteger, nullable=False),  # number of the newest event up to which nothing is missing
+    sa.Column("missed", _INSTANT),  # when it was noticed that something is; NULL: nothing is
+)
+
+
+def _name_submissions(connection: sa.Connection) -> None:
+    METADATA.create_all(connection, [SUBMISSION_NAME, SUBMISSION_TURN, PAYER_WORD])
+    known = sa.select(SUBMISSION.c.claim, SUBMISSION.c.id, sa.true())
+    connection.execute(SUBMISSION_NAME.insert().from_select(["name", "submission", "ours"], known))
+
+
 # What brings a database from version n to n + 1, from 0 on. A released step never changes; new ones are added.
 _STEPS: tuple[Callable[[sa.Connection], None], ...] = (
     lambda connection: METADATA.create_all(connection, [ATTEMPT, LAUNCH, FORM]),
     lambda connection: METADATA.create_all(connection, [SUBMISSION, PAYER_SUBSCRIPTION]),
+    _name_submissions,
 )
 NEWEST = len(_STEPS)
 

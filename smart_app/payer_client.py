@@ -39,11 +39,12 @@ class PayerTrouble(Exception):
     answer that is no FHIR), ``unknown_outcome`` (sent, but nobody knows whether it arrived; never repeated here).
     """
 
-    def __init__(self, kind: str, messages: tuple[tuple[str, str], ...] = ()) -> None:
-        """``messages``: (severity, text) of the payer, for the person alone and never for a log."""
+    def __init__(self, kind: str, messages: tuple[tuple[str, str], ...] = (), status: int = 0) -> None:
+        """``messages``: (severity, text) of the payer, for the person alone, never for a log. ``status``: of HTTP."""
         super().__init__(kind)
         self.kind = kind
         self.messages = messages
+        self.status = status
 
 
 class _Token(msgspec.Struct, frozen=True):
@@ -116,17 +117,44 @@ class PayerClient:
         scopes: tuple[str, ...],
         method: str,
         path: str,
-        resource: Resource | None,
+        resource: Resource | bytes | None,
         *,
         repeatable: bool = True,
         seconds: float | None = None,
     ) -> Any:
         """One FHIR call with a token for ``scopes``; the parsed body, None for an empty one.
 
-        ``repeatable``: the call only asks, so it may be sent twice. Raises PayerTrouble.
+        ``resource`` as bytes is sent as it is. ``repeatable``: the call only asks, or the payer knows a repeat, so it
+        may be sent twice. Raises PayerTrouble.
         """
+        answer = self._send(payer, base, scopes, method, path, resource, repeatable=repeatable, seconds=seconds)
+        return _read(answer)
+
+    def create(
+        self, payer: PayerProfile, base: str, scopes: tuple[str, ...], resource: Resource, seconds: float
+    ) -> tuple[str, Any]:
+        """POST a new resource, never twice: its id at the payer ("" where nothing tells it), and the answer's body."""
+        kind = resource["resourceType"]
+        answer = self._send(payer, base, scopes, "POST", kind, resource, repeatable=False, seconds=seconds)
+        body = _read(answer)
+        ident = word(body.get("id")) if isinstance(body, Mapping) and body.get("resourceType") == kind else ""
+        places = answer.headers.get("location", "").split("/")
+        return ident or (places[places.index(kind) + 1] if kind in places[:-1] else ""), body
+
+    def _send(
+        self,
+        payer: PayerProfile,
+        base: str,
+        scopes: tuple[str, ...],
+        method: str,
+        path: str,
+        resource: Resource | bytes | None,
+        *,
+        repeatable: bool,
+        seconds: float | None,
+    ) -> Answer:
         deadline = self._outbound.monotonic() + (seconds or payer.call_seconds)
-        body = None if resource is None else _ENCODE(resource)
+        body = resource if resource is None or isinstance(resource, bytes) else _ENCODE(resource)
         url = f"{base_of(base)}/{path}"
         fresh = False
         for last in (False, True):
@@ -144,9 +172,9 @@ class PayerClient:
             if answer.status == 401 and not last:
                 fresh = True
                 continue
-            if answer.status in {502, 503, 504} and repeatable and not last:
-                continue
-            return _read(answer)
+            if answer.status in {502, 503, 504} and repeatable and not last and not answer.retry_after:
+                continue  # who says when to come back is not asked again at once
+            return answer
         raise PayerTrouble("refused")
 
     def _left(self, deadline: float) -> float:
@@ -261,10 +289,11 @@ def _read(answer: Answer) -> Any:
     if answer.status < 300:
         return body
     if answer.status in {401, 403} or 300 <= answer.status < 400:
-        raise PayerTrouble("refused", messages_of(body))
+        raise PayerTrouble("refused", messages_of(body), answer.status)
     if answer.status == 429 or (answer.status == 503 and answer.retry_after):
-        raise PayerTrouble("busy")
-    raise PayerTrouble("away" if answer.status >= 500 else "declined", messages_of(body))
+        raise PayerTrouble("busy", messages_of(body), answer.status)
+    away = answer.status >= 500 or answer.status in {408, 425}  # too slow, too early: not about the request
+    raise PayerTrouble("away" if away else "declined", messages_of(body), answer.status)
 
 
 def _trouble(reason: str, *, repeatable: bool) -> PayerTrouble:

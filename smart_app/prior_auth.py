@@ -13,29 +13,55 @@ from typing import Any
 
 import msgspec
 
-from cds_service.errors import CdsServiceError
-from cds_service.fhir.json import parse
 from smart_app.ehr_client import EhrClient
 from smart_app.errors import FormChanged, Trouble
-from smart_app.pas.closure import Resource
-from smart_app.pas.decision import Decision, Standing, Unreadable, read_decision
+from smart_app.pas.closure import Resource, gather
+from smart_app.pas.decision import Standing, Unreadable, read_decision
 from smart_app.pas.for_chart import for_chart
 from smart_app.pas.inquiry import build_inquiry
-from smart_app.pas.matching import bundles_in, claims_named, response_bundle
+from smart_app.pas.matching import (
+    bundles_in,
+    claims_named,
+    is_older,
+    of_another_person,
+    remarks_in,
+    response_bundle,
+    says_the_same,
+)
 from smart_app.pas.ready import evidence_of, npis
 from smart_app.pas.request import Line, build, lines_of
 from smart_app.pas.request import Submission as Parts
-from smart_app.pas.subscription import subscription
 from smart_app.pas.update import cancelled, with_documents
-from smart_app.payer_client import MAX_BYTES, PayerClient, PayerTrouble
+from smart_app.payer_client import PayerClient, PayerTrouble
+from smart_app.payer_news import PayerNews
 from smart_app.prior_auth_ready import Ready, provider_of
+from smart_app.prior_auth_standing import (
+    claim_of,
+    for_the_chart,
+    in_force,
+    is_over,
+    meant_by,
+    names_of,
+    read,
+    references_of,
+    unanswered,
+)
 from smart_app.registry import EhrProfile, PayerProfile, Registry, base_of
 from smart_app.sessions import Launch
 from smart_app.submissions import Exchange, Held, Submission, Submissions
 
 SENDER = "urn:ietf:rfc:3986"
 MOST_EVIDENCE = 20  # resources that go along because an answer rests on them
+_TRIES = 5  # to keep something that others keep at the same time
 _ENCODE = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What an inquiry brought. ``word``: news, unchanged, or unknown where the answer was about no request of ours."""
+
+    held: Held
+    word: str
+    said: tuple[str, ...] = ()  # what the payer said beside it
 
 
 class PriorAuth:
@@ -58,10 +84,13 @@ class PriorAuth:
         self._kept = submissions
         self._now = now
         self._new_id = new_id
-        self._new_secret = new_secret
-        self._public_url = public_url
+        self.news = PayerNews(payers, submissions, self.take, new_secret, public_url)
 
     # -- sending
+
+    def turn(self, launch: Launch) -> int:
+        """What a page that offers to send hands to ``submit``: two pages of one turn are never both sent."""
+        return self._kept.turn(launch.ehr, launch.patient)
 
     def submit(
         self,
@@ -71,8 +100,13 @@ class PriorAuth:
         *,
         codes: Mapping[str, Mapping[str, str]],
         expedited: bool,
+        turn: int,
     ) -> Held:
-        """Make the request, keep it, send it. The outcome, good or bad, stands in what is given back."""
+        """Make the request, keep it, send it. The outcome, good or bad, stands in what is given back.
+
+        Raises:
+            FormChanged: another request about this chart was begun since ``turn``; nothing was sent.
+        """
         picked = [each for each in ready.choices if each.meant]
         lines, missing = lines_of([each.order for each in picked], codes)
         if ready.payer is None or ready.coverage is None or ready.problems or missing or not lines:
@@ -89,8 +123,15 @@ class PriorAuth:
             by=launch.user.reference if launch.user else "",
             exchanges=(Exchange(kind="submit", at=self._now(), request=_ENCODE(bundle)),),
         )
-        version = self._kept.keep(submission, _claim_of(bundle), 0)
-        self._subscribe(ready.payer, bundle)
+        version = self._kept.keep(submission, claim_of(bundle), 0)
+        try:  # after it is kept: who comes too late finds the other's request
+            self._kept.take_turn(launch.ehr, launch.patient, turn, submission.id)
+        except FormChanged:
+            self._kept.forget(submission.id)
+            raise
+        clinic = next((npi for entry in bundle["entry"] for npi in _clinic(entry["resource"])), "")
+        if clinic:
+            self.news.follow(ready.payer, clinic)
         return self._send(Held(submission, version))
 
     def _bundle(
@@ -123,117 +164,170 @@ class PriorAuth:
         return build(parts, lambda name: ehr.read(name).one, self._now(), self._new_id)
 
     def send_again(self, held: Held) -> Held:
-        """Send what got no answer, under the same identifier."""
+        """Send what got no answer, the same bytes."""
         if held.submission.exchanges[-1].answer is not None:
             return held
         return self._send(held)
 
     def add_forms(self, held: Held, forms: Sequence[Resource], ehr: EhrClient) -> Held:
         """Send the request again with further finished forms that the payer asked for (P080)."""
-        sent = _newest_request(held.submission)
+        sent = self._base(held)
         known = {
-            str(each["resource"].get("id"))
+            str(each["resource"].get("id")): each["resource"]
             for each in sent["entry"]
             if each["resource"].get("resourceType") == "QuestionnaireResponse"
         }
-        fresh = [form for form in forms if str(form.get("id")) not in known]
+        fresh = [form for form in forms if _edition(known.get(str(form.get("id")), {})) != _edition(form)]
         if not fresh:
             raise Trouble("nothing_new")
-        bundle = with_documents(sent, fresh, base_of(ehr.profile.iss), self._now(), self._new_id)
+        base = base_of(ehr.profile.iss)
+        found = gather(fresh, base, lambda name: ehr.read(name).one, patient=held.submission.patient).resources
+        documents = [found[f"{base}/QuestionnaireResponse/{form['id']}"] for form in fresh]
+        bundle = with_documents(sent, documents, base, self._now(), self._new_id, found)
         return self._send(self._begun(held, "update", bundle))
 
     def cancel(self, held: Held) -> Held:
         """Take the whole request back (P084)."""
-        bundle = cancelled(_newest_request(held.submission), self._now(), self._new_id)
+        bundle = cancelled(self._base(held), self._now(), self._new_id)
         return self._send(self._begun(held, "cancel", bundle))
+
+    def _base(self, held: Held) -> Resource:
+        """What the payer has: the request that a change begins from, never one that it did not take.
+
+        Raises FormChanged: another page has sent something that has no answer yet. Trouble: the payer is gone.
+        """
+        self._payer(held)
+        taken = in_force(held.submission)
+        if taken is None or unanswered(held.submission):
+            raise FormChanged("what was sent last has no answer yet")
+        return read(taken.request)
 
     def _begun(self, held: Held, kind: str, bundle: Resource) -> Held:
         exchange = Exchange(kind=kind, at=self._now(), request=_ENCODE(bundle))
         submission = msgspec.structs.replace(held.submission, exchanges=(*held.submission.exchanges, exchange))
-        return Held(submission, self._kept.keep(submission, _claim_of(bundle), held.version))
+        return Held(submission, self._kept.keep(submission, claim_of(bundle), held.version))
 
     def _send(self, held: Held) -> Held:
-        payer = self._registry.payers[held.submission.payer]
+        payer = self._payer(held)
         exchange = held.submission.exchanges[-1]
-        request = parse(exchange.request, max_bytes=MAX_BYTES)
+        request = read(exchange.request)
+        self._kept.name(held.submission, [claim_of(request)], ours=True)
+        body: Any = None
         try:
             body = self._payers.call(
-                payer, payer.pas_base, payer.pas_scopes, "POST", "Claim/$submit", request, repeatable=True
+                payer, payer.pas_base, payer.pas_scopes, "POST", "Claim/$submit", exchange.request, repeatable=True
             )
-            response = response_bundle(body)
-            read_decision(response)
+            response = _answer_to(request, body)
         except PayerTrouble as trouble:
             said = tuple(text for _, text in trouble.messages)
-            done = msgspec.structs.replace(exchange, trouble=trouble.kind, said=said)
-            return self._ended(held, done, None)
+            return self._ended(held, msgspec.structs.replace(exchange, trouble=trouble.kind, said=said), None)
         except Unreadable:
-            return self._ended(held, msgspec.structs.replace(exchange, trouble="unreadable"), None)
-        answer = _ENCODE(response)
-        done = msgspec.structs.replace(exchange, answer=answer, answered=self._now(), trouble="", said=())
-        return self._ended(held, done, answer)
+            said = remarks_in(body)
+            return self._ended(held, msgspec.structs.replace(exchange, trouble="unreadable", said=said), None)
+        done = msgspec.structs.replace(exchange, answer=_ENCODE(response), answered=self._now(), trouble="", said=())
+        return self._ended(held, done, response)
 
-    def _ended(self, held: Held, exchange: Exchange, answer: bytes | None) -> Held:
-        changes: dict[str, Any] = {"exchanges": (*held.submission.exchanges[:-1], exchange)}
+    def _ended(self, held: Held, exchange: Exchange, answer: Resource | None) -> Held:
+        """Keep what came of an exchange, also where a notification was kept while it was under way."""
+        place = len(held.submission.exchanges) - 1
         if answer is not None:
-            changes |= {"decision": answer, "decided_by": "answer", "decided_at": self._now(), "news": False}
-            changes["saved_as"] = ""
-        return self._keep(held, changes)
+            self._kept.name(held.submission, names_of(answer), ours=False)
+
+        def change(submission: Submission) -> dict[str, Any]:
+            if submission.exchanges[place].answer is not None and answer is None:
+                return {}  # somebody else has sent the same bytes, and got the answer
+            done, decided = exchange, answer is not None
+            decision = read_decision(answer) if answer is not None else None
+            if decision is not None and decision.not_taken and exchange.kind != "submit" and submission.decision:
+                said = decision.errors or tuple(each for each in (decision.disposition, *decision.notes) if each)
+                done = msgspec.structs.replace(exchange, answer=None, trouble="declined", said=said)
+                decided = False  # the payer did not take the change: what it decided before stands
+            elif answer is not None and submission.decision and submission.decided_at:
+                came_meanwhile = submission.decided_at > exchange.at
+                decided = not (came_meanwhile and is_older(answer, read(submission.decision)))
+            exchanges = (*submission.exchanges[:place], done, *submission.exchanges[place + 1 :])
+            changes: dict[str, Any] = {"exchanges": exchanges}
+            if decided:
+                changes |= {"decision": done.answer, "decided_by": "answer", "decided_at": self._now()}
+                changes |= {"news": False, "saved_as": ""}
+            return changes
+
+        return self._change(held, change)
+
+    def _change(self, held: Held, change: Callable[[Submission], dict[str, Any]]) -> Held:
+        """Keep a change; made again where somebody else kept the submission meanwhile. Raises FormChanged."""
+        for _ in range(_TRIES):
+            changes = change(held.submission)
+            if not changes:
+                return held
+            try:
+                return self._keep(held, changes)
+            except FormChanged:
+                held = self._kept.one(held.submission.id) or held
+        raise FormChanged("others keep it all the time")
 
     def _keep(self, held: Held, changes: Mapping[str, Any]) -> Held:
         submission = msgspec.structs.replace(held.submission, **changes)
-        claim = _claim_of(_newest_request(submission))
+        claim = claim_of(read(submission.exchanges[-1].request))
         return Held(submission, self._kept.keep(submission, claim, held.version))
+
+    def _payer(self, held: Held) -> PayerProfile:
+        """Raises Trouble where the payer's file is gone since, or names no PAS base any more."""
+        payer = self._registry.payers.get(held.submission.payer)
+        if payer is None or not payer.pas_base or not payer.enabled:
+            raise Trouble("payer_unknown", "registration_gone")
+        return payer
 
     # -- hearing of decisions
 
-    def check(self, held: Held) -> Held:
-        """Ask the payer how it stands, because a person wants to know now (P075)."""
-        payer = self._registry.payers[held.submission.payer]
-        known = [line.reference for line in decision_of(held.submission).lines if line.reference]
-        inquiry = build_inquiry(_newest_request(held.submission), known, self._now(), self._new_id)
+    def check(self, held: Held) -> Checked:
+        """Ask the payer how it stands, because a person wants to know now (P075). Raises PayerTrouble."""
+        payer = self._payer(held)
+        self.news.follow_all(payer)
+        sent = in_force(held.submission) or held.submission.exchanges[-1]
+        known = references_of(held.submission)
+        inquiry = build_inquiry(read(sent.request), known, self._now(), self._new_id)
         body = self._payers.call(payer, payer.pas_base, payer.pas_scopes, "POST", "Claim/$inquire", inquiry)
+        if not isinstance(body, dict) or body.get("resourceType") not in {"Parameters", "Bundle", "ClaimResponse"}:
+            raise PayerTrouble("unreadable", tuple(("error", text) for text in remarks_in(body)))
+        word, said = "unknown", remarks_in(body)
         for bundle in bundles_in(body):
             if _same_request(bundle, held.submission):
-                return self._heard(held, bundle, "inquiry")
-        return held
+                after = self._heard(held, bundle, "inquiry")
+                changed = after.submission.decision != held.submission.decision
+                word, held = "news" if changed or word == "news" else "unchanged", after
+        return Checked(held, word, said)
 
-    def notified(self, payer: str, bundle: Resource) -> bool:
-        """Take a notification of a payer's; whether it was about a request of ours."""
-        for each in [bundle, *bundles_in(bundle)]:
-            for claim in claims_named(each):
-                held = self._kept.of_claim(payer, claim)
-                if held is not None:
-                    self._take(held, each)
-                    return True
-        return False
+    def take(self, payer: str, bundle: Resource, event: int, subscription: str) -> bool:
+        """Take what a notification brought; whether it was about a request of ours. Raises FormChanged."""
+        held = self._kept.of_names(payer, meant_by(bundle))
+        if held is None or of_another_person(bundle, read(held.submission.exchanges[0].request)):
+            return False
+        self._heard(held, bundle, "notification", event, subscription)
+        return True
 
-    def _take(self, held: Held, bundle: Resource) -> None:
-        """Keep it; tried again where somebody else kept the submission meanwhile."""
-        for _ in range(5):
-            try:
-                self._heard(held, bundle, "notification")
-            except FormChanged:
-                again = self._kept.one(held.submission.id)
-                if again is None:
-                    return
-                held = again
-            else:
-                return
+    def catch_up(self, payer: str, organization: str, newest: int) -> None:
+        """Fetch what this payer's notifications did not bring. Never raises for what goes wrong at the payer."""
+        profile = self._registry.payers.get(payer)
+        if profile is not None and profile.pas_base and profile.enabled:
+            self.news.catch_up(profile, organization, newest)
 
-    def _heard(self, held: Held, bundle: Resource, how: str) -> Held:
-        decision = _ENCODE(bundle)
-        if decision == held.submission.decision:
-            return held
-        changes = {"decision": decision, "decided_by": how, "decided_at": self._now(), "news": how == "notification"}
-        return self._keep(held, changes | {"saved_as": ""})
+    def _heard(self, held: Held, bundle: Resource, how: str, event: int = 0, subscription: str = "") -> Held:
+        self._kept.name(held.submission, names_of(bundle), ours=False)
 
-    def may_notify(self, payer: str, secret: str) -> bool:
-        """Whether a notification with this secret comes from this payer."""
-        return self._kept.may_notify(payer, secret)
+        def change(submission: Submission) -> dict[str, Any]:
+            current = read(submission.decision) if submission.decision else None
+            newest = submission.event if submission.event_of == subscription else 0
+            told = bundle if how != "inquiry" or current is None else _with_requests(bundle, current)
+            changes = _settled(submission, told, self._now())
+            if event and event >= newest:
+                changes |= {"event": event, "event_of": subscription}
+            if current is not None and (says_the_same(told, current) or is_older(told, current) or 0 < event < newest):
+                return changes
+            changes |= {"decision": _ENCODE(told), "decided_by": how, "decided_at": self._now(), "saved_as": ""}
+            return changes | {"news": how == "notification"}
 
-    def hears(self, payer: str) -> bool:
-        """Whether decisions of this payer come by themselves; else a person has to ask."""
-        return self._kept.hears(payer)
+        return self._change(held, change)
 
     def payers_at(self, ehr: EhrProfile) -> tuple[PayerProfile, ...]:
         """The payers of one EHR that take requests."""
@@ -276,60 +370,51 @@ class PriorAuth:
             each.startswith(("patient/ClaimResponse.", "user/ClaimResponse.")) for each in launch.scopes
         ):
             return held
-        response = _claim_response(held.submission)
-        if response is None or _over_here(held.submission):
+        response = for_the_chart(held.submission)
+        if response is None:
             return held
-        identifier: Resource = next(iter(response.get("identifier") or []), {})
-        once = f"identifier={identifier.get('system', '')}|{identifier.get('value', '')}"
-        saved = ehr.create(for_chart(response, launch.patient_reference), if_none_exist=once)
+        copy, once = for_chart(response, launch.patient_reference)
+        try:
+            saved = ehr.create(copy, if_none_exist=once)
+        except Trouble:  # the EHR's permission ended just now: the decision itself is kept, and is saved another time
+            return held
         return self._keep(held, {"saved_as": f"ClaimResponse/{saved.id}"}) if saved.state == "saved" else held
 
-    # -- subscription
 
-    def _subscribe(self, payer: PayerProfile, bundle: Resource) -> None:
-        """Once per payer and clinic: a rest-hook of ours. A payer that has none is asked by a person instead."""
-        number = next((npi for entry in bundle["entry"] for npi in _clinic(entry["resource"])), "")
-        secret = self._new_secret()
-        if not number or not self._kept.claim_subscription(payer.id, number, secret):
-            return
-        try:
-            body = self._payers.call(
-                payer, payer.pas_base, payer.pas_scopes, "POST", "Subscription",
-                subscription(f"{self._public_url}/notifications/{payer.id}", number, secret), repeatable=False,
-            )  # fmt: skip
-            self._kept.subscribed(payer.id, number, str(body["id"]))
-        except (PayerTrouble, KeyError, TypeError):
-            self._kept.unsubscribe(payer.id, number)
+def _answer_to(request: Resource, body: Any) -> Resource:
+    """The answer to this request; of several the one that names it. Raises Unreadable."""
+    found = [each for each in bundles_in(body) if claim_of(request) in claims_named(each)]
+    response = found[0] if len(found) == 1 else response_bundle(body)
+    read_decision(response)
+    if of_another_person(response, request):
+        raise Unreadable("the answer is about another person")
+    return response
 
 
-def decision_of(submission: Submission) -> Decision:
-    """The newest decision; one without lines where there is none yet."""
-    if submission.decision is None:
-        return Decision(identifier="", created="", lines=())
-    try:
-        return read_decision(parse(submission.decision, max_bytes=MAX_BYTES))
-    except (Unreadable, CdsServiceError):
-        return Decision(identifier="", created="", lines=())
+def _settled(submission: Submission, bundle: Resource, now: datetime) -> dict[str, Any]:
+    """The last exchange answered, where its answer was lost and this one names its Claim."""
+    last = submission.exchanges[-1]
+    if last.answer is not None or claim_of(read(last.request)) not in claims_named(bundle):
+        return {}
+    done = msgspec.structs.replace(last, answer=_ENCODE(bundle), answered=now, trouble="", said=())
+    return {"exchanges": (*submission.exchanges[:-1], done)}
 
 
-def is_over(submission: Submission) -> bool:
-    """Whether it was taken back or sent back, so that the same orders may be asked for again."""
-    decision = decision_of(submission)
-    return decision.not_taken or decision.standing is Standing.CANCELLED
+def _with_requests(bundle: Resource, current: Resource) -> Resource:
+    """An inquiry's answer does not tell what the payer asks for: while it waits, what it asked for before stands."""
+    said = read_decision(bundle)
+    if said.wanted or said.standing is not Standing.PENDED:
+        return bundle
+    kinds = {"CommunicationRequest", "Task"}
+    asked = [each for each in current.get("entry") or [] if each["resource"].get("resourceType") in kinds]
+    return {**bundle, "entry": [*bundle["entry"], *asked]}
 
 
-def _over_here(submission: Submission) -> bool:
-    """Whether there is nothing that a chart should hold yet."""
-    return decision_of(submission).standing in {Standing.PENDED, Standing.OTHER}
-
-
-def _newest_request(submission: Submission) -> Resource:
-    request: Resource = parse(submission.exchanges[-1].request, max_bytes=MAX_BYTES)
-    return request
-
-
-def _claim_of(bundle: Mapping[str, Any]) -> str:
-    return str(bundle["entry"][0]["resource"]["identifier"][0]["value"])
+def _edition(form: Mapping[str, Any]) -> tuple[str, str, str]:
+    """By which one version of a form differs from another."""
+    meta = form.get("meta")
+    version = meta.get("versionId") if isinstance(meta, dict) else ""
+    return str(version or ""), str(form.get("authored", "")), str(form.get("status", ""))
 
 
 def _clinic(resource: Mapping[str, Any]) -> tuple[str, ...]:
@@ -338,19 +423,7 @@ def _clinic(resource: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _same_request(bundle: Mapping[str, Any], submission: Submission) -> bool:
     """Whether a response is to this request, or to an earlier form of it."""
-    ours = {_claim_of(parse(each.request, max_bytes=MAX_BYTES)) for each in submission.exchanges}
-    references = {line.reference for line in decision_of(submission).lines} - {""}
-    try:
-        theirs = {line.reference for line in read_decision(bundle).lines} - {""}
-    except Unreadable:
-        return False
-    return bool(ours & set(claims_named(bundle)) or references & theirs)
-
-
-def _claim_response(submission: Submission) -> Resource | None:
-    bundle = parse(submission.decision, max_bytes=MAX_BYTES) if submission.decision else {}
-    for entry in bundle.get("entry") or []:
-        resource = entry.get("resource")
-        if isinstance(resource, dict) and resource.get("resourceType") == "ClaimResponse":
-            return resource
-    return None
+    requests = [read(each.request) for each in submission.exchanges]
+    ours = {claim_of(each) for each in requests}
+    ours |= set(names_of(read(submission.decision))) if submission.decision else set()
+    return bool(ours & set(meant_by(bundle))) and not of_another_person(bundle, requests[0])

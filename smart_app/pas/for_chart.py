@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
+import msgspec
+
+from cds_service.fhir.concepts import dicts
 from smart_app.pas.closure import Resource
 
+_URIS = "urn:ietf:rfc:3986"
+_ENCODE = msgspec.json.Encoder(decimal_format="number").encode
 
-def for_chart(response: Resource, patient: str) -> Resource:
-    """A copy that stands by itself in the EHR: references to what stayed at the payer become words.
 
-    ``patient`` is the reference of the patient at the EHR.
+def for_chart(response: Resource, patient: str) -> tuple[Resource, str]:
+    """A copy that stands by itself in the EHR, and the search by which the EHR recognises just this decision.
+
+    References to what stayed at the payer become words. ``patient`` is the reference of the patient at the EHR. The
+    payer's own identifiers cannot be the search: some name none, some keep one through all decisions of a case.
     """
 
     def walked(value: Any) -> Any:
@@ -26,4 +35,6 @@ def for_chart(response: Resource, patient: str) -> Resource:
 
     copy: Resource = walked({name: value for name, value in response.items() if name != "id"})
     copy["patient"] = {"reference": patient}
-    return copy
+    name = f"urn:uuid:{uuid5(NAMESPACE_OID, sha256(_ENCODE(response)).hexdigest())}"
+    copy["identifier"] = [*dicts(copy.get("identifier")), {"system": _URIS, "value": name}]
+    return copy, f"identifier={_URIS}|{name}"

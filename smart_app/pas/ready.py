@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ _EVIDENCE = re.compile(
     r"(?:MedicationRequest|MedicationStatement|MedicationDispense|Observation|Procedure|Condition|AllergyIntolerance)"
     r"/[A-Za-z0-9_.\-]{1,512}"
 )
+_ENCODE = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 SIGNED = frozenset({"active", "on-hold"})
 FINISHED = frozenset({"completed", "amended"})
 
@@ -35,6 +37,12 @@ class Choice(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """Type and id."""
         return f"{self.order['resourceType']}/{self.order['id']}"
+
+    @property
+    def mark(self) -> str:
+        """By which a page tells later whether the order is still what it showed."""
+        content = {name: value for name, value in self.order.items() if name not in {"meta", "text"}}
+        return sha256(_ENCODE(content)).hexdigest()[:16]
 
 
 def choices(

@@ -175,7 +175,9 @@ def _claim(what: Submission, ident: str, insurer: str, held: Mapping[str, Resour
         ]
     information = [*what.responses, *what.supporting]
     if information:
-        claim["supportingInfo"] = [_information(number, what, each) for number, each in enumerate(information, 1)]
+        claim["supportingInfo"] = [
+            document_of(number, _address(what, each)) for number, each in enumerate(information, 1)
+        ]
     claim["insurance"] = [{"sequence": 1, "focal": True, "coverage": {"reference": _address(what, what.coverage)}}]
     claim["item"] = [
         _item(number, what, line, diagnoses=len(diagnoses), information=len(information))
@@ -223,14 +225,14 @@ def _serviced(order: Mapping[str, Any]) -> Resource:
     return {}
 
 
-def _information(number: int, what: Submission, resource: Resource) -> Resource:
-    """A document of the request: what it is (P028) and where it stands in the Bundle."""
+def document_of(number: int, address: str) -> Resource:
+    """A document as the Claim names it: what it is (P028) and where it stands in the Bundle."""
     about = [{"url": "reportTypeCode", "valueCodeableConcept": _x12("755", "PY")}]  # a report of the physician's
     return {
         "extension": [{"url": f"{PAS}extension-documentInformation", "extension": about}],
         "sequence": number,
         "category": {"coding": [{"system": PAS_CODES, "code": "additionalInformation"}]},
-        "valueReference": {"reference": _address(what, resource)},
+        "valueReference": {"reference": address},
     }
 
 

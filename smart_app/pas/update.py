@@ -6,34 +6,47 @@ sequence numbers (P081); what is new or changed says so (P082), what is cancelle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
 from smart_app.pas.closure import Resource
+from smart_app.pas.request import document_of
 from smart_app.pas.systems import PAS, TERMINOLOGY, X12
 
 _CANCEL = {"coding": [{"system": f"{X12}1322", "code": "3"}]}
 
 
 def with_documents(
-    sent: Resource, documents: Sequence[Resource], base: str, now: datetime, new_id: Callable[[], str]
+    sent: Resource,
+    documents: Sequence[Resource],
+    base: str,
+    now: datetime,
+    new_id: Callable[[], str],
+    named: Mapping[str, Resource] | None = None,
 ) -> Resource:
-    """The request with further documents (a finished form), each named by every line."""
+    """The request with further documents (finished forms), or newer versions of them, each named by every line.
+
+    ``named``: what the documents refer to, by full address; what the request has already stays as it was sent.
+    """
     bundle, claim, held = _copied(sent, now, new_id)
     information = claim.setdefault("supportingInfo", [])
-    pattern = information[0] if information else None
-    if pattern is None:
-        raise ValueError("a request of this app has a document, its form")
     for document in documents:
         address = f"{base}/{document['resourceType']}/{document['id']}"
-        number = 1 + max(each["sequence"] for each in information)
-        information.append({**deepcopy(pattern), "sequence": number, "valueReference": {"reference": address}})
+        same = [each for each in information if each.get("valueReference") == {"reference": address}]
+        number = same[0]["sequence"] if same else 1 + max((each["sequence"] for each in information), default=0)
+        for each in same:
+            _mark(each, "changed")
+        if not same:
+            information.append(document_of(number, address))
         held[address] = document
         for item in claim["item"]:
-            item["informationSequence"] = [*item.get("informationSequence", []), number]
+            if number not in item.get("informationSequence", []):
+                item["informationSequence"] = [*item.get("informationSequence", []), number]
             _mark(item, "changed")
+    for address, resource in (named or {}).items():
+        held.setdefault(address, resource)
     return _joined(bundle, held)
 
 
@@ -77,8 +90,8 @@ def _copied(sent: Resource, now: datetime, new_id: Callable[[], str]) -> tuple[R
             }
         ],
     }
-    for item in claim["item"]:
-        item["extension"] = [each for each in item["extension"] if each["url"] != f"{PAS}extension-infoChanged"]
+    for each in (*claim["item"], *claim.get("supportingInfo", [])):
+        each["extension"] = [held for held in each["extension"] if held["url"] != f"{PAS}extension-infoChanged"]
     earlier = {name: value for name, value in before["resource"].items() if name != "related"}  # not the grandparent
     held = {f"urn:uuid:{ident}": claim, before["fullUrl"]: earlier}
     held |= {

@@ -16,8 +16,9 @@ from smart_app.form_state import FormStore
 from smart_app.pas.decision import Standing
 from smart_app.pas.systems import CPT, HCPCS, NDC
 from smart_app.payer_client import PayerTrouble
-from smart_app.prior_auth import PriorAuth, decision_of
+from smart_app.prior_auth import PriorAuth
 from smart_app.prior_auth_ready import Ready, ready
+from smart_app.prior_auth_standing import decision_of, in_force, is_over, label_of, unanswered
 from smart_app.submissions import Held
 from smart_app.web.security import launch_required
 
@@ -77,7 +78,17 @@ def submit() -> Answer | tuple[str, int] | str:
     if request.form.get("benefit") == "pharmacy":
         return render_template("prior_auth_pharmacy.html", ready=shown)
     expedited = request.form.get("urgency") == "expedited"
-    held = _use_case().submit(g.launch, g.ehr, shown, codes=codes, expedited=expedited)
+    turn = request.form.get("turn", type=int)
+    turn = _use_case().turn(g.launch) if turn is None else turn
+    try:
+        held = _use_case().submit(g.launch, g.ehr, shown, codes=codes, expedited=expedited, turn=turn)
+    except FormChanged:  # sent from another page, or by a second press: nobody is asked twice
+        running = _use_case().for_orders(g.launch, chosen)
+        if running:
+            return _to(running[0], "sent-already")
+        return _start_page(
+            shown, typed, {"orders": "Another request of this patient was sent meanwhile: see below."}
+        ), 409
     return _to(_use_case().save_decision(held, g.launch, g.ehr))
 
 
@@ -89,6 +100,14 @@ def read_code(text: str) -> Mapping[str, str] | None:
 def _wrong(shown: Ready, typed: Mapping[str, str], codes: Mapping[str, object]) -> dict[str, str]:
     """Field -> what to put right, in the order of the page."""
     wrong = dict.fromkeys(("orders",), shown.problems[0]) if shown.problems else {}
+    marks = {each.name: each.mark for each in shown.choices}
+    seen = {name: request.form.get(f"seen-{name}") for name in typed}
+    if set(typed) - set(marks):
+        wrong["orders"] = (
+            "An order that you chose is not signed any more, or not in the chart. See what is left, then submit."
+        )
+    elif any(mark not in {None, marks[name]} for name, mark in seen.items()):
+        wrong["orders"] = "An order was changed in the EHR since this page was opened. Look at it again, then submit."
     for name, text in typed.items():
         if text and name not in codes:
             wrong[f"code-{name}"] = "This is no HCPCS, CPT or NDC code. Example: J2274."
@@ -109,7 +128,8 @@ def _start_page(shown: Ready, typed: Mapping[str, str], wrong: Mapping[str, str]
         answers=request.form,
         running=_use_case().for_orders(g.launch, names),
         requests=_use_case().all_of(g.launch),
-        decision_of=decision_of,
+        label_of=label_of,
+        turn=_use_case().turn(g.launch),
     )
 
 
@@ -130,26 +150,45 @@ def standing(ident: str) -> str:
     """How one request stands."""
     held = _use_case().seen(_use_case().of_launch(g.launch, ident))
     held = _use_case().save_decision(held, g.launch, g.ehr)
-    decision = decision_of(held.submission)
+    return _request_page(held, request.args.get("message", ""))
+
+
+def _request_page(held: Held, message: str, said: tuple[str, ...] = ()) -> str:
+    """The page of one request; ``message`` is a word that the page knows, ``said`` what the payer said just now."""
+    submission = held.submission
+    decision = decision_of(submission)
+    waiting = decision.standing is Standing.PENDED or unanswered(submission)
+    missed = _use_case().news.missed(submission.payer)
     return render_template(
         "prior_auth_request.html",
-        submission=held.submission,
+        submission=submission,
         decision=decision,
-        last=held.submission.exchanges[-1],
-        waiting=decision.standing is Standing.PENDED,
-        payer=_use_case().payer_name(held.submission.payer),
-        hears=_use_case().hears(held.submission.payer),
-        message=request.args.get("message", ""),
+        last=submission.exchanges[-1],
+        label=label_of(submission),
+        under_way=unanswered(submission),
+        waiting=waiting,
+        payer=_use_case().payer_name(submission.payer),
+        hears=_use_case().news.hears(submission.payer),
+        missed=waiting and missed is not None and (submission.decided_at is None or missed > submission.decided_at),
+        can_change=in_force(submission) is not None and not unanswered(submission) and not is_over(submission),
+        version=_version(held),
+        message=message,
+        said=said,
     )
+
+
+def _version(held: Held) -> str:
+    """What changes with the page of a request."""
+    missed = _use_case().news.missed(held.submission.payer)
+    return f"{held.version}.{missed.isoformat() if missed else ''}"
 
 
 @blueprint.get("/l/<launch_id>/prior-auth/<ident>/state")
 @launch_required
 def state(ident: str) -> Response:
     """What changes when something was heard; for the page that waits."""
-    submission = _use_case().of_launch(g.launch, ident).submission
-    decided = submission.decided_at.isoformat() if submission.decided_at else ""
-    return jsonify(state=decision_of(submission).standing.value, at=decided)
+    held = _use_case().of_launch(g.launch, ident)
+    return jsonify(state=decision_of(held.submission).standing.value, at=_version(held))
 
 
 @blueprint.post("/l/<launch_id>/prior-auth/<ident>/again")
@@ -162,14 +201,14 @@ def again(ident: str) -> Answer:
 
 @blueprint.post("/l/<launch_id>/prior-auth/<ident>/check")
 @launch_required
-def check(ident: str) -> Answer:
+def check(ident: str) -> Answer | str:
     """Ask the payer now."""
     held = _use_case().of_launch(g.launch, ident)
     try:
         after = _use_case().check(held)
     except PayerTrouble as trouble:
-        return _to(held, f"check-{trouble.kind}")
-    return _to(_use_case().save_decision(after, g.launch, g.ehr), "unchanged" if after is held else "news")
+        return _told(held, f"check-{trouble.kind}", tuple(text for _, text in trouble.messages))
+    return _told(_use_case().save_decision(after.held, g.launch, g.ehr), after.word, after.said)
 
 
 @blueprint.post("/l/<launch_id>/prior-auth/<ident>/answers")
@@ -179,7 +218,7 @@ def answers(ident: str) -> Answer:
     held = _use_case().of_launch(g.launch, ident)
     shown = _ready(list(held.submission.orders))
     try:
-        after = _use_case().add_forms(held, [each.response for each in shown.forms], g.ehr)
+        after = _use_case().add_forms(held, [each.response for each in shown.forms if each.meant], g.ehr)
     except Trouble as trouble:
         if trouble.kind != "nothing_new":
             raise
@@ -204,6 +243,11 @@ def changed(_error: FormChanged) -> Answer:
     if not ident:
         return redirect(url_for("prior_auth.start", launch_id=g.launch.id), 303)
     return redirect(url_for("prior_auth.standing", launch_id=g.launch.id, ident=ident, message="changed"), 303)
+
+
+def _told(held: Held, message: str, said: tuple[str, ...]) -> Answer | str:
+    """The same; what the payer said is told now, for it is kept nowhere."""
+    return _request_page(held, message, said) if said else _to(held, message)
 
 
 def _to(held: Held, message: str = "") -> Answer:

@@ -35,14 +35,14 @@ if (standing) {
         setTimeout(look, pause);
         return;
       }
-      const page = await fetch(location.pathname);
+      const page = await fetch(standing.dataset.page);
       if (!page.ok) return;
       const fresh = new DOMParser().parseFromString(await page.text(), "text/html");
       document.querySelector("main").replaceChildren(...fresh.querySelector("main").childNodes);
       document.title = fresh.title;
       document.querySelector("#standing-title")?.setAttribute("tabindex", "-1");
       document.querySelector("#standing-title")?.focus();
-      if (document.querySelector("#standing[data-state]")) location.reload();
+      if (document.querySelector("#standing[data-state]")) location.replace(standing.dataset.page);
     } catch {
       setTimeout(look, LONGEST);
     }

@@ -112,9 +112,26 @@ def test_P052_what_is_still_wanted_names_the_form_to_open() -> None:
     assert (wanted.context, wanted.words) == ("trace-9", "Two more answers")
 
 
-def test_P057_an_application_error_is_told_in_the_payers_words() -> None:
-    error = {"code": {"coding": [{"code": "15"}]}, "extension": [{"extension": [{"valueString": "Member unknown"}]}]}
-    assert read_decision(response(error=[error], outcome="error")).errors == ("Member unknown",)
+ELEMENT = {"url": f"{PAS}extension-errorElement", "valueString": "2010A-NM103"}  # as in 2.0.1
+ELEMENT_2_2 = {"url": f"{PAS}extension-errorElement", "extension": [{"url": "error", "valueString": "2010A-NM103"}]}
+NOTED = {"url": f"{PAS}extension-errorElement", "extension": [{"url": "processNote", "valuePositiveInt": 1}]}
+PATH = {"url": f"{PAS}extension-errorPath", "valueString": "Bundle.entry[1].name"}
+CODED = {"coding": [{"system": "https://codesystem.x12.org/005010/901", "code": "T4"}]}
+ERRORS = [
+    ({"code": CODED | {"text": "Member unknown"}, "extension": [PATH]}, "Member unknown (Bundle.entry[1].name)"),
+    ({"code": CODED, "extension": [ELEMENT, PATH]}, "Error T4 (2010A-NM103)"),
+    ({"code": CODED, "extension": [ELEMENT_2_2]}, "Error T4 (2010A-NM103)"),
+    ({"code": CODED, "extension": [NOTED]}, "Name is missing."),
+    ({}, "Error"),
+]
+
+
+@pytest.mark.parametrize(("error", "words"), ERRORS)
+def test_P057_an_application_error_is_told_in_the_payers_words_then_what_it_is_about(error: dict, words: str) -> None:
+    found = read_decision(response(error=[error], processNote=[{"number": 1, "text": "Name is missing."}]))
+    assert found.errors == (words,)
+    assert found.not_taken
+    assert len(found.notes) == (0 if words == "Name is missing." else 1)  # told once, and never lost
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,20 @@ import pytest
 import sqlalchemy as sa
 
 from cds_service.errors import ConfigurationError
-from smart_app.database import NEWEST, engine_of, parse_url, upgrade, version_of
+from smart_app.database import (
+    NEWEST,
+    PAYER_WORD,
+    SUBMISSION_NAME,
+    SUBMISSION_TURN,
+    engine_of,
+    parse_url,
+    upgrade,
+    version_of,
+)
 from smart_app.errors import FormChanged
 from smart_app.sealing import Sealer
 from smart_app.store import AppStore, LaunchRow, digest
+from smart_app.submissions import Exchange, Submission, Submissions
 from tests.support.postgres import PostgresServer, programs
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -202,3 +212,70 @@ def test_other_databases_are_refused_without_an_echo(url):
         parse_url(url)
     assert "canary" not in str(caught.value)
     assert isinstance(parse_url("postgresql://u@h/d"), sa.URL)
+
+
+def submission(ident: str = "s-1", **changes: object) -> Submission:
+    exchange = Exchange(kind="submit", at=NOON, request=b"{}")
+    usual = {"id": ident, "ehr": "ehr", "payer": "plan", "patient": "p-1", "orders": (), "words": (), "coverage": ""}
+    return Submission(**(usual | {"by": "", "exchanges": (exchange,)} | changes))
+
+
+@pytest.fixture
+def kept(url: str) -> Iterator[Submissions]:
+    upgrade(url)
+    engine = engine_of(url)
+    yield Submissions(engine, SEALER, lambda: NOON)
+    engine.dispose()
+
+
+def test_a_turn_to_send_is_taken_by_exactly_one(kept):
+    def take(number: int) -> bool:
+        try:
+            kept.take_turn("ehr", "p-1", 0, f"s-{number}")
+        except FormChanged:
+            return False
+        return True
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        assert sum(pool.map(take, range(AT_ONCE))) == 1
+    assert (kept.turn("ehr", "p-1"), kept.turn("ehr", "p-2")) == (1, 0)
+    kept.take_turn("ehr", "p-1", 1, "s-later")
+
+
+def test_a_name_of_ours_counts_more_than_one_of_the_payers_and_one_that_means_two_means_none(kept):
+    for ident in ("s-1", "s-2"):
+        kept.keep(submission(ident), ident, 0)
+        kept.name(submission(ident), [f"claim of {ident}"], ours=True)
+        kept.name(submission(ident), ["case", f"number of {ident}"], ours=False)
+    kept.name(submission("s-1"), ["claim of s-2"], ours=False)  # an answer about the one names the other too
+
+    def meant(*names: str, payer: str = "plan") -> str:
+        found = kept.of_names(payer, names)
+        return found.submission.id if found else ""
+
+    assert meant("claim of s-2", "case") == "s-2"
+    assert meant("case") == ""
+    assert meant("number of s-1") == "s-1"
+    assert meant("number of s-1", payer="another") == meant() == ""
+
+
+def test_how_far_a_payer_was_heard_never_goes_back(kept):
+    kept.hear("plan", "clinic", 4, missed=False)
+    kept.hear("plan", "clinic", 2, missed=True)
+    assert (kept.heard("plan", "clinic"), kept.missed("plan")) == (4, None)
+    kept.hear("plan", "clinic", 4, missed=True)
+    assert kept.missed("plan") == NOON
+    assert kept.heard("plan", "another") == 0
+
+
+def test_requests_of_an_earlier_version_are_still_found_by_their_claims(kept, url):
+    kept.keep(submission(), "claim-1", 0)
+    engine = engine_of(url)
+    with engine.connect() as connection:
+        for table in (SUBMISSION_NAME, SUBMISSION_TURN, PAYER_WORD):
+            table.drop(connection)
+        connection.exec_driver_sql("UPDATE app_schema SET version = 2")
+    engine.dispose()
+    assert kept.one("s-1") is not None
+    assert upgrade(url) == NEWEST
+    assert kept.of_names("plan", ["claim-1"]) == kept.one("s-1")

@@ -1,0 +1,128 @@
+"""What is known of a request that was sent: what the payer decided, what it left open, what may come next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from cds_service.errors import CdsServiceError
+from cds_service.fhir.json import parse
+from smart_app.pas.closure import Resource
+from smart_app.pas.decision import Decision, LineDecision, Standing, Unreadable, read_decision
+from smart_app.pas.matching import claims_named, own_numbers
+from smart_app.payer_client import MAX_BYTES
+from smart_app.submissions import Exchange, Submission
+
+# The payer has looked at it and not taken it, or not let us in: it is not under way, whatever comes later.
+NOT_TAKEN = frozenset({"declined", "refused"})
+_NOTHING = Decision(identifier="", created="", lines=())
+
+
+def decision_of(submission: Submission) -> Decision:
+    """The newest decision; one without lines where there is none yet. Each line of the request has its line in it."""
+    if submission.decision is None:
+        return _NOTHING
+    try:
+        decision = read_decision(read(submission.decision))
+    except (Unreadable, CdsServiceError):
+        return _NOTHING
+    if not decision.lines and submission.exchanges[-1].kind == "cancel" and _settles(submission, decision):
+        whole = LineDecision(sequence=0, standing=Standing.CANCELLED, code="")
+        return msgspec.structs.replace(decision, lines=(whole,))
+    told = {line.sequence for line in decision.lines}
+    if not told or told == {0}:
+        return decision
+    missing = Standing.PENDED if decision.outcome in {"queued", "partial"} else Standing.UNSAID
+    silent = (
+        LineDecision(sequence=number, standing=missing, code="")
+        for number in range(1, len(submission.words) + 1)
+        if number not in told
+    )
+    lines = sorted((*decision.lines, *silent), key=lambda line: (line.sequence == 0, line.sequence))
+    return msgspec.structs.replace(decision, lines=tuple(lines))
+
+
+def _settles(submission: Submission, decision: Decision) -> bool:
+    """A whole cancellation is answered without lines (P084)."""
+    return (
+        submission.exchanges[-1].answer == submission.decision
+        and decision.outcome == "complete"
+        and not decision.not_taken
+    )
+
+
+def label_of(submission: Submission) -> str:
+    """How it stands, in words."""
+    if submission.decision is not None:
+        return decision_of(submission).label
+    return "Not taken by the payer" if submission.exchanges[-1].trouble == "declined" else "No answer yet"
+
+
+def is_over(submission: Submission) -> bool:
+    """Whether it was taken back, sent back or never taken, so that the same orders may be asked for again."""
+    if submission.decision is None:
+        return submission.exchanges[-1].trouble == "declined"
+    decision = decision_of(submission)
+    return decision.not_taken or decision.standing is Standing.CANCELLED
+
+
+def unanswered(submission: Submission) -> bool:
+    """Whether nobody knows what became of the last that was sent: it must be sent again before anything else."""
+    last = submission.exchanges[-1]
+    return last.answer is None and last.trouble not in NOT_TAKEN
+
+
+def in_force(submission: Submission) -> Exchange | None:
+    """The newest exchange that the payer has taken; None: none."""
+    return next((each for each in reversed(submission.exchanges) if each.answer is not None), None)
+
+
+def references_of(submission: Submission) -> list[str]:
+    """Numbers under which the payer knows lines, the newest first; later answers need not repeat them."""
+    kept = [submission.decision, *(each.answer for each in reversed(submission.exchanges))]
+    lines = [line for each in kept if each is not None for line in read_decision(read(each)).lines]
+    return list(dict.fromkeys(line.reference for line in lines if line.reference))
+
+
+def for_the_chart(submission: Submission) -> Resource | None:
+    """The ClaimResponse where it holds something that a chart should keep."""
+    decision = decision_of(submission)
+    decided = {Standing.APPROVED, Standing.MODIFIED, Standing.NOT_CERTIFIED, Standing.CANCELLED}
+    if decision.standing is Standing.PENDED or not any(line.standing in decided for line in decision.lines):
+        return None
+    bundle = read(submission.decision or b"{}")
+    resources = [entry.get("resource") for entry in bundle.get("entry") or [] if isinstance(entry, dict)]
+    return next(
+        (each for each in resources if isinstance(each, dict) and each.get("resourceType") == "ClaimResponse"), None
+    )
+
+
+def read(kept: bytes) -> Resource:
+    """A Bundle as it was sent or came."""
+    bundle: Resource = parse(kept, max_bytes=MAX_BYTES)
+    return bundle
+
+
+def claim_of(bundle: Mapping[str, Any]) -> str:
+    """The identifier of a request's Claim."""
+    return str(bundle["entry"][0]["resource"]["identifier"][0]["value"])
+
+
+def names_of(bundle: Mapping[str, Any]) -> list[str]:
+    """Every name by which a payer's answer speaks of the request: its Claim, the payer's numbers."""
+    return [*_clear_names(bundle), *own_numbers(bundle)]
+
+
+def meant_by(bundle: Mapping[str, Any]) -> list[str]:
+    """The names that tell which request an answer is about: where it names one, a number of its own does not count."""
+    return _clear_names(bundle) or own_numbers(bundle)
+
+
+def _clear_names(bundle: Mapping[str, Any]) -> list[str]:
+    try:
+        lines = read_decision(bundle).lines
+    except Unreadable:
+        return []
+    return [*claims_named(bundle), *(f"reference {line.reference}" for line in lines if line.reference)]
