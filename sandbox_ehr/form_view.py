@@ -77,10 +77,15 @@ def _rows(items: Any, depth: int) -> Iterator[Row]:
         if not isinstance(item, dict):
             continue
         answers = [one for one in item.get("answer") or [] if isinstance(one, dict)]
-        yield Row(depth, str(item.get("text") or item.get("linkId", "")), tuple(_words(one) for one in answers))
+        yield Row(depth, _asked(item), tuple(_words(one) for one in answers))
         yield from _rows(item.get("item"), depth + 1)
         for answer in answers:
             yield from _rows(answer.get("item"), depth + 1)
+
+
+def _asked(item: dict[str, Any]) -> str:
+    """The question; of one that a response does not repeat, its id as words."""
+    return str(item.get("text") or str(item.get("linkId", "")).replace("_", " ").capitalize())
 
 
 def _words(answer: dict[str, Any]) -> str:

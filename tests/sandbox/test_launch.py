@@ -172,7 +172,7 @@ def test_a_saved_draft_is_carried_on(ehr):
     }  # fmt: skip
     ehr.app.extensions["store"].create(form)
     page = ehr.browser.get(f"/patients/{PATIENT}").text
-    assert "1 answer, in-progress" in page
+    assert "1 answer, in progress" in page
     assert "by Robin Example, RN, 1 Nov 2026, version 1" in page
     (link,) = [one for one in links_to_frame(page) if "response=" in one]
     launch = ehr.launched(frame(ehr.browser.get(link).text)[0])

@@ -284,6 +284,16 @@ def test_P075_a_payer_without_subscriptions_is_asked_by_a_person(clinic: FormVis
     assert "approved the request" in clinic.post(f"{clinic.path}/check")
 
 
+def test_the_signed_form_says_that_its_request_was_sent(clinic: FormVisit, payer: ForeignPayer) -> None:
+    summary = f"/l/{clinic.launch_id}/form/1/summary"
+    assert ">Submit</a>" in clinic.get(summary)
+    payer.claims = lambda _, request: claim_response(request, "A1")
+    submit(clinic)
+    request, page = clinic.path, clinic.get(summary)
+    assert f'was sent: <a href="{request}">Approved</a>' in page
+    assert ">Submit</a>" not in page
+
+
 def test_P059_a_request_that_was_sent_back_may_be_made_again(clinic: FormVisit, payer: ForeignPayer) -> None:
     payer.claims = lambda _, request: claim_response(request, error=[{"code": {"text": "Invalid date of birth"}}])
     page = submit(clinic)
