@@ -23,7 +23,10 @@ _OUTCOMES = frozenset({"outcome", "operationoutcome"})
 
 
 class FormPackage(msgspec.Struct, frozen=True):
-    """One questionnaire with what it needs. ``draft`` is the payer's own start of an answer, None without one."""
+    """One questionnaire with what it needs. ``draft`` is the payer's own start of an answer, None without one.
+
+    ``value_sets`` are ValueSets, and CodeSystems where a payer sends them along.
+    """
 
     questionnaire: Resource
     draft: Resource | None = None
@@ -137,7 +140,8 @@ def _forms(bundle: Mapping[str, Any]) -> list[FormPackage]:
     held = [entry["resource"] for entry in dicts(bundle.get("entry")) if isinstance(entry.get("resource"), dict)]
     by_type = {kind: [one for one in held if one.get("resourceType") == kind] for kind in _WANTED}
     questionnaires, drafts = by_type["Questionnaire"], by_type["QuestionnaireResponse"]
-    value_sets, libraries = tuple(by_type["ValueSet"]), tuple(by_type["Library"])
+    value_sets = (*by_type["ValueSet"], *by_type["CodeSystem"])
+    libraries = tuple(by_type["Library"])
     found = [FormPackage(each, None, value_sets, libraries) for each in questionnaires]
     if len(found) == 1:
         return [msgspec.structs.replace(found[0], draft=drafts[0] if drafts else None)]
@@ -149,4 +153,4 @@ def _draft_of(form: FormPackage, drafts: Iterable[Resource]) -> Resource | None:
     return next((each for each in drafts if word(each.get("questionnaire")).partition("|")[0] == url), None)
 
 
-_WANTED = ("Questionnaire", "QuestionnaireResponse", "ValueSet", "Library")
+_WANTED = ("Questionnaire", "QuestionnaireResponse", "ValueSet", "CodeSystem", "Library")

@@ -27,11 +27,16 @@ class ValueSets:
     """Value sets by canonical, with and without version, and those contained in one questionnaire by ``#id``."""
 
     def __init__(self, value_sets: Iterable[Any], contained: Any = ()) -> None:
-        """``value_sets`` of the package; ``contained`` of the questionnaire."""
+        """``value_sets`` of the package, ``contained`` of the questionnaire; both may hold code systems."""
         self._by_url: dict[str, Mapping[str, Any]] = {}
         self._read: dict[str, Listed] = {}
+        self._systems: dict[str, Mapping[str, Any]] = {}
+        value_sets = tuple(value_sets)
+        for one in (*value_sets, *(contained if isinstance(contained, list | tuple) else ())):
+            if isinstance(one, Mapping) and one.get("resourceType") == "CodeSystem" and isinstance(one.get("url"), str):
+                self._systems.setdefault(one["url"], one)
         for one in value_sets:
-            if isinstance(one, Mapping) and isinstance(one.get("url"), str):
+            if isinstance(one, Mapping) and one.get("resourceType") != "CodeSystem" and isinstance(one.get("url"), str):
                 self._by_url.setdefault(one["url"], one)
                 self._by_url.setdefault(f"{one['url']}|{one.get('version', '')}", one)
         for one in contained if isinstance(contained, list | tuple) else ():
@@ -80,7 +85,7 @@ class ValueSets:
         return Listed(tuple(codings), whole=True)
 
     def _included(self, include: Mapping[str, Any], seen: tuple[str, ...]) -> Listed | None:
-        """One ``include``: its concepts, or one other value set that is known."""
+        """One ``include``: its concepts, a whole code system that came along, or one other value set that is known."""
         concepts, others = include.get("concept"), include.get("valueSet")
         if isinstance(concepts, list) and not others and not include.get("filter"):
             system = include.get("system")
@@ -88,7 +93,37 @@ class ValueSets:
         if isinstance(others, list) and len(others) == 1 and not include.get("system") and len(seen) < MAX_NESTING:
             other = self._by_url.get(others[0]) if isinstance(others[0], str) and others[0] not in seen else None
             return None if other is None else self._list(other, (*seen, others[0]))
+        if isinstance(include.get("system"), str) and not (concepts or others or include.get("filter")):
+            system = self._systems.get(include["system"], {})
+            if system.get("content") == "complete" and isinstance(system.get("concept"), list):
+                return _cut(_capped(_concepts(system["concept"], include["system"], 0)), whole=True)
         return None
+
+
+def _concepts(concepts: list[Any], system: str, depth: int) -> Iterator[Mapping[str, Any]]:
+    """Every code of a code system but those that are no answers by themselves."""
+    for one in concepts:
+        if not isinstance(one, Mapping) or not isinstance(one.get("code"), str):
+            continue
+        if not any(_says_no(each) for each in one.get("property") or ()):
+            yield _coding(one, system)
+        if isinstance(one.get("concept"), list) and depth < MAX_NESTING:
+            yield from _concepts(one["concept"], system, depth + 1)
+
+
+def _says_no(property_: Any) -> bool:
+    """``notSelectable`` or ``inactive`` is true, or the concept is retired."""
+    if not isinstance(property_, Mapping):
+        return False
+    if property_.get("code") in {"notSelectable", "abstract", "inactive"}:
+        return property_.get("valueBoolean") is True
+    return property_.get("code") == "status" and property_.get("valueCode") == "retired"
+
+
+def codings_of(expansion: Any) -> Iterator[Mapping[str, Any]]:
+    """The codings of an expansion that can be chosen, of all levels."""
+    contains = expansion.get("contains") if isinstance(expansion, Mapping) else None
+    return _contained(contains, 0) if isinstance(contains, list) else iter(())
 
 
 def _cut(codings: list[Mapping[str, Any]], *, whole: bool) -> Listed:

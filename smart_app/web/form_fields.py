@@ -18,6 +18,7 @@ from werkzeug.datastructures import FileStorage, MultiDict
 from smart_app.coverage_form import Answered, Change, Opened, RowAdded, RowRemoved
 from smart_app.sdc import keys
 from smart_app.sdc.entry import Field, read_fields
+from smart_app.sdc.filling import same_value
 from smart_app.sdc.shapes import Fragment, Item, ItemType
 from smart_app.sdc.texts import value_of
 from smart_app.sdc.validate import fits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import msgspec
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
@@ -18,7 +20,9 @@ from smart_app.pictures.dose import dose_picture
 from smart_app.sdc import keys
 from smart_app.sdc.filling import Origin
 from smart_app.sdc.response import from_response
-from smart_app.sdc.shapes import Item, ItemType
+from smart_app.sdc.shapes import Fragment, Item, ItemType
+from smart_app.sdc.texts import entry
+from smart_app.sdc.value_sets import codings_of
 from smart_app.sdc.view import view
 from smart_app.web.form_desk import desk
 from smart_app.web.form_fields import FOUND, REFERRED
@@ -29,6 +33,7 @@ from smart_app.what_if import RATE_UNITS, STRENGTH_UNITS, Strength, Trial, attem
 blueprint = Blueprint("form_side", __name__)
 
 _MOST_FOUND = 20
+_FEW = {"_count": str(_MOST_FOUND)}
 _ENCODE = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -51,7 +56,18 @@ def search(number: int) -> str | tuple[str, int]:
     text = request.form.get(f"q:{key}", "").strip()[:100]
     hits, trouble = _hits(opened, item, text)
     template = "form_hits.html" if request.headers.get("X-Fragment") else "form_search.html"
-    return render_template(template, opened=opened, item=item, key=key, text=text, hits=hits, trouble=trouble)
+    held = [_field_of(key, each) for each in opened.file.filling.state(key).values] if item.repeats else []
+    return render_template(
+        template, opened=opened, item=item, key=key, text=text, hits=hits, trouble=trouble, held=held
+    )
+
+
+def _field_of(key: str, value: Fragment) -> tuple[str, str]:
+    """What says on the page of hits that an answer is there already: name and value of a field."""
+    for member, prefix in (("valueCoding", FOUND), ("valueReference", REFERRED)):
+        if member in value:
+            return f"a:{key}", prefix + msgspec.json.encode(value[member]).decode()
+    return f"{'w' if 'valueString' in value else 'a'}:{key}", entry(value)
 
 
 def _hits(opened: Opened, item: Item, text: str) -> tuple[list[Hit], str]:
@@ -61,14 +77,14 @@ def _hits(opened: Opened, item: Item, text: str) -> tuple[list[Hit], str]:
         return _references(item, text)
     try:
         found = desk().parts.payers.expand(opened.payer, item.choices.value_set, text, _MOST_FOUND)
-    except PayerTrouble:
-        free = item.type is ItemType.OPEN_CHOICE
-        other = "You can write the answer in your own words." if free else "Try again in a moment."
-        return [], f"The list could not be searched just now. {other}"
-    expansion = found.get("expansion")
-    held = dicts(expansion.get("contains")) if isinstance(expansion, dict) else ()
+    except PayerTrouble as trouble:
+        never = trouble.kind == "declined"
+        said = "The payer does not have this list." if never else "The list could not be searched just now."
+        if item.type is ItemType.OPEN_CHOICE:
+            return [], f"{said} You can write the answer in your own words."
+        return [], f"{said} {'Ask the payer for it, and save what you have.' if never else 'Try again in a moment.'}"
     hits = []
-    for each in list(held)[:_MOST_FOUND]:
+    for each in islice(codings_of(found.get("expansion")), _MOST_FOUND):
         coding = {name: word(each.get(name)) for name in ("system", "code", "display") if word(each.get(name))}
         hits.append(Hit(FOUND + _ENCODE(coding).decode(), coding.get("display") or coding.get("code", "")))
     return hits, "" if hits else "Nothing was found. Try other letters."
@@ -78,13 +94,14 @@ def _references(item: Item, text: str) -> tuple[list[Hit], str]:
     hits = []
     for kind in item.choices.reference_types or ("Practitioner",):
         about = {} if kind in _NOT_OF_PATIENTS else {"patient": g.launch.patient}
-        by = "name" if kind in _NAMED else "_content"
-        seen = g.ehr.search(kind, {**about, **({by: text} if kind in _NAMED else {}), "_count": str(_MOST_FOUND)})
+        named = {"name": text} if kind in _NAMED else {}
+        own = kind == "Patient"  # nobody else's chart is open
+        seen = g.ehr.read(g.launch.patient_reference) if own else g.ehr.search(kind, {**about, **named, **_FEW})
         for resource in seen.resources:
             shown = name_of(resource) or title_of(resource)
             if resource.get("resourceType") == kind and (kind in _NAMED or text.casefold() in shown.casefold()):
-                named = {"reference": f"{kind}/{resource.get('id')}", "display": shown}
-                hits.append(Hit(REFERRED + _ENCODE(named).decode(), f"{shown} ({kind})"))
+                reference = {"reference": f"{kind}/{resource.get('id')}", "display": shown}
+                hits.append(Hit(REFERRED + _ENCODE(reference).decode(), f"{shown} ({kind})"))
     return hits[:_MOST_FOUND], "" if hits else "Nothing was found in the chart. Try other letters."
 
 

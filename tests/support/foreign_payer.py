@@ -44,6 +44,7 @@ class ForeignPayer:
     contexts: set[str] | None = None  # those that it knows; None: any
     claims: Callable[[str, dict[str, Any]], Any] | None = None  # body by operation and request: $submit, $inquire
     codes: list[tuple[str, str]] = field(default_factory=list)  # code and display, for $expand
+    contains: list[dict[str, Any]] = field(default_factory=list)  # of every expansion, instead of ``codes``
     fault: int = 0
     fault_body: dict[str, Any] | None = None
     token_fault: int = 0
@@ -150,7 +151,7 @@ class ForeignPayer:
             for code, text in self.codes
             if wanted in text.casefold()
         ]
-        expansion = {"contains": found[: int(query.get("count", "20"))]}
+        expansion = {"contains": self.contains or found[: int(query.get("count", "20"))]}
         return _json({"resourceType": "ValueSet", "url": query["url"], "expansion": expansion})
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 from typing import Any
 
 import pytest
@@ -580,16 +582,60 @@ def test_AP36_a_large_value_set_is_searched_and_the_hit_is_taken(visit: FormVisi
     assert answers_of(visit.saved)["q"][0]["valueCoding"] == {"system": CODES, "code": "z9", "display": "Zeta"}
 
 
-@pytest.mark.parametrize(("kind", "words"), [("open-choice", "in your own words"), ("choice", "Try again in a moment")])
+def test_AP36_a_hit_joins_the_answers_that_are_there(visit: FormVisit, payer: ForeignPayer) -> None:
+    """Without a script the hits are a page of their own."""
+    item = {"linkId": "q", "type": "open-choice", "text": "Which?", "repeats": True, "answerValueSet": "urn:large"}
+    payer.packages, payer.codes = [package(questionnaire(item))], [("z9", "Zeta"), ("e7", "Eta")]
+    visit.open()
+    form = visit.path
+    visit.press("save", {"w:q": ["mine, with comma", "another"]})
+    for letters in ("zet", "eta"):
+        visit.post(f"{form}/search", {"at": "q", "q:q": letters})
+        page = visit.page.split("<main")[1]
+        fields = re.findall(r'name="([aw]:q)" value="([^"]*)"', page)
+        kept = [(name, html.unescape(value)) for name, value in fields]
+        visit.get(form)
+        names = {name: [value for each, value in kept if each == name] for name in ("a:q", "w:q")}
+        visit.press("save", names)
+    texts = [each.get("valueString") or each["valueCoding"]["code"] for each in answers_of(visit.saved)["q"]]
+    assert texts == ["mine, with comma", "another", "z9", "e7"]
+
+
+def test_AP36_hits_of_all_levels_are_offered_and_headings_are_none(visit: FormVisit, payer: ForeignPayer) -> None:
+    leaf = {"system": CODES, "code": "z9", "display": "Zeta"}
+    payer.packages = [package(questionnaire({"linkId": "q", "type": "choice", "text": "Q", "answerValueSet": "urn:l"}))]
+    payer.contains = [{"display": "Heading", "abstract": True, "contains": [leaf]}]
+    visit.open()
+    visit.post(f"{visit.path}/search", {"at": "q", "q:q": "zeta"})
+    assert visit.page.count('type="radio"') == 1
+    assert "Zeta" in visit.page
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "words"),
+    [
+        ("open-choice", 503, "in your own words"),
+        ("choice", 503, "Try again in a moment"),
+        ("choice", 404, "The payer does not have this list."),
+    ],
+)
 def test_AP36_offline_only_an_open_choice_takes_free_text(
-    visit: FormVisit, payer: ForeignPayer, kind: str, words: str
+    visit: FormVisit, payer: ForeignPayer, kind: str, status: int, words: str
 ) -> None:
     item = {"linkId": "q", "type": kind, "text": "Which?", "answerValueSet": "https://payer.example.net/ValueSet/large"}
     payer.packages = [package(questionnaire(item))]
     page = visit.open()
     assert ('name="w:q"' in page) is (kind == "open-choice")
-    payer.fault = 503
+    payer.fault = status
     assert words in visit.post(f"{visit.path}/search", {"at": "q", "q:q": "eta"}, **{"X-Fragment": "1"})
+
+
+def test_AP11_a_reference_to_a_patient_is_this_patient_alone(visit: FormVisit, payer: ForeignPayer) -> None:
+    kind = {"url": f"{CORE}/questionnaire-referenceResource", "valueCode": "Patient"}
+    payer.packages = [package(questionnaire({"linkId": "q", "type": "reference", "text": "Who", "extension": [kind]}))]
+    visit.open()
+    visit.post(f"{visit.path}/search", {"at": "q", "q:q": "canary"})
+    assert "Patient/pat-1" in visit.page
 
 
 def test_AP37_the_end_of_the_clinical_part_offers_to_hand_over(visit: FormVisit, payer: ForeignPayer) -> None:

@@ -388,6 +388,32 @@ def test_AP11_value_sets_contained_in_the_package_or_expanded() -> None:
     assert "search" in found["d"].choices.note
 
 
+@pytest.mark.parametrize("contained", [True, False])
+def test_AP11_a_value_set_of_a_whole_code_system_that_came_along_is_listed(*, contained: bool) -> None:
+    """As in SDC's own examples. What is no answer by itself is left out; of a part of a system nothing is concluded."""
+    hidden = [{"code": "notSelectable", "valueBoolean": True}]
+    concepts = [
+        {"code": "top", "property": hidden, "concept": [{"code": "a", "display": "A"}, {"code": "b"}]},
+        {"code": "old", "property": [{"code": "status", "valueCode": "retired"}]},
+    ]
+    system = {"resourceType": "CodeSystem", "id": "c", "url": "urn:c", "content": "complete", "concept": concepts}
+    part = {**system, "id": "d", "url": "urn:d", "content": "fragment"}
+    sets = [
+        {
+            "resourceType": "ValueSet",
+            "id": f"v{n}",
+            "url": f"urn:v{n}",
+            "compose": {"include": [{"system": f"urn:{n}"}]},
+        }
+        for n in ("c", "d")
+    ]
+    items = [item("a", "choice", answerValueSet="urn:vc"), item("b", "choice", answerValueSet="urn:vd")]
+    held = [system, part, *sets]
+    found = read_form(questionnaire(*items, contained=held if contained else []), [] if contained else held).by_link
+    assert [one.key for one in found["a"].choices.options] == ["urn:c|a", "urn:c|b"]
+    assert (found["b"].choices.options, found["b"].choices.value_set) == ((), "urn:vd")
+
+
 def test_bad_input_111_a_huge_value_set_is_searched_and_says_so() -> None:
     concepts = [{"code": f"c{number}"} for number in range(3_000)]
     huge = {
