@@ -13,7 +13,7 @@ import msgspec
 from cds_service.clients import normal_base
 
 DTR_SCOPES = ("system/Questionnaire.rs", "system/ValueSet.rs", "system/Library.rs")
-PAS_SCOPES = ("system/Claim.cu", "system/Subscription.cud")  # the second, to be told of decisions
+PAS_SCOPES = ("system/Claim.cu", "system/Subscription.crud")  # the second, to be told of decisions
 
 
 class EhrProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
