@@ -26,6 +26,7 @@ class CardTexts(msgspec.Struct, frozen=True, kw_only=True):
     reasons_system: str  # CodeSystem of the override reasons
     criteria: Mapping[str, str]  # id -> number and text
     facts: Mapping[str, str]
+    asked_after: Mapping[str, frozenset[str]]  # fact -> those of which one must be answered before it is asked
     durations: Mapping[str, str]  # "P1M" -> "1 month"
     dose_citations: Mapping[str, str]
     regimens: Mapping[frozenset[str], str]  # drugs of a solution -> what the guideline says of it
@@ -59,6 +60,11 @@ def card_texts(
         reasons_system=f"{canonical_base}/CodeSystem/dose-override-reasons",
         criteria={key: _criterion(guideline, key) for key in guideline.criteria},
         facts={name: markdown_text(fact.text, _LONG) for name, fact in guideline.facts.items()},
+        asked_after={
+            name: frozenset(one.fact for one in fact.shown_when)
+            for name, fact in guideline.facts.items()
+            if fact.shown_when
+        },
         durations={
             section.approval_duration: _duration(section.approval_duration)
             for section in guideline.sections.values()

@@ -121,7 +121,7 @@ def _sentence(texts: CardTexts, said: OrderAnswer) -> str:
     if determination is None:
         return f"Coverage under guideline {name} cannot be told at the moment."
     if (template := _SENTENCES.get(said.situation)) is not None:
-        count = len(determination.missing_facts)
+        count = _asked_first(texts, determination.missing_facts)
         subject = rationale_for(determination) if said.situation is Situation.RATIONALE else ""
         end = said.authorization.end if said.authorization else None
         answers = "answer" if count == 1 else "answers"
@@ -133,6 +133,11 @@ def _sentence(texts: CardTexts, said: OrderAnswer) -> str:
     if said.situation is Situation.REDIRECT:
         return f"{texts.instructions[determination.program]} Guideline {name} is not used for this program."
     return _no_auth(texts, said) if said.situation is Situation.NO_AUTH else _reason(said)
+
+
+def _asked_first(texts: CardTexts, missing: Sequence[str]) -> int:
+    """How many questions the form opens with: a question behind another that is open shows itself later."""
+    return sum(not (after := texts.asked_after.get(name)) or not after <= set(missing) for name in missing)
 
 
 def _reason(said: OrderAnswer) -> str:
@@ -169,7 +174,7 @@ def _lead(texts: CardTexts, said: OrderAnswer) -> list[str]:
     sentence = markdown_text(_sentence(texts, said), 600)
     if determination is None or template is None:
         return [sentence]
-    count = len(determination.missing_facts)
+    count = _asked_first(texts, determination.missing_facts)
     if said.situation is Situation.MEDICARE:
         sentence = markdown_text(_reason(said), 600)
         if not count:

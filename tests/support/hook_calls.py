@@ -233,6 +233,7 @@ TEXTS = CardTexts(
     reasons_system="https://cds.example.org/fhir/CodeSystem/dose-override-reasons",
     criteria={"stem": "Pain is severe, chronic and intractable", "I.1": "I.1 Life expectancy is 3 months or more"},
     facts={"life_expectancy_ge_3_months": "Is life expectancy 3 months or more?"},
+    asked_after={"noninvasive_trial_weeks": frozenset({"noninvasive_trial_outcome"})},
     durations={"P1M": "1 month"},
     dose_citations={"morphine": "DOSAGE/ADMINISTRATION, table, Morphine"},
     regimens={frozenset({"morphine"}): "First-line opioid"},

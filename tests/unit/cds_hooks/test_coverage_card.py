@@ -55,6 +55,17 @@ def card(*said, orders=None, fallback=()):
             "coverage-missing-facts",
             "Prior authorization: 3 answers needed",
         ),
+        (
+            # Weeks are asked once the outcome is known to be failure: the form opens with one question, not with two.
+            answered(missing(missing_facts=("noninvasive_trial_outcome", "noninvasive_trial_weeks"))),
+            "coverage-missing-facts",
+            "Prior authorization: 1 answer needed",
+        ),
+        (
+            answered(missing(missing_facts=("noninvasive_trial_weeks",))),  # the outcome is known
+            "coverage-missing-facts",
+            "Prior authorization: 1 answer needed",
+        ),
         (answered(judged(dose=(dose("16"),))), "coverage-rationale", "Prior authorization: give a clinical rationale"),
         (
             answered(judged(dose=(dose("16"),), rationale_on_file=True)),
