@@ -25,7 +25,6 @@ from smart_app.sdc.validate import fits
 
 FOUND = "coding:"  # a radio of a search result: its Coding as JSON follows
 REFERRED = "reference:"
-_MOST_TEXT = 10_000
 _MOST_BYTES = 5_000_000
 
 
@@ -75,8 +74,8 @@ def row_change(action: str) -> Change | None:
 def _values(item: Item, key: str, fields: MultiDict[str, str], held: Sequence[Fragment]) -> tuple[Fragment, ...]:
     if f"x:{key}" in fields:
         return ()
-    texts = [text[:_MOST_TEXT] for text in fields.getlist(f"a:{key}")]
-    written = [text.strip()[:_MOST_TEXT] for text in fields.getlist(f"w:{key}") if text.strip()]
+    texts = fields.getlist(f"a:{key}")
+    written = [text.strip() for text in fields.getlist(f"w:{key}") if text.strip()]
     beside = fields.getlist(f"u:{key}") or fields.getlist(f"z:{key}")
     plain: list[Field] = []
     found: list[Fragment] = []
@@ -88,11 +87,10 @@ def _values(item: Item, key: str, fields: MultiDict[str, str], held: Sequence[Fr
     if written and not item.repeats:
         plain, found = [], []
     values = (*read_fields(item, [*plain, *map(Field, written)], held), *found)
-    choosing = item.type in {
-        ItemType.CHOICE,
-        ItemType.OPEN_CHOICE,
-    }  # options have no order: what is there keeps its own
-    return tuple(sorted(values, key=lambda one: held.index(one) if one in held else len(held))) if choosing else values
+    if item.type not in {ItemType.CHOICE, ItemType.OPEN_CHOICE, ItemType.REFERENCE}:
+        return values
+    values = tuple(one for at, one in enumerate(values) if not any(same_value(one, each) for each in values[:at]))
+    return tuple(sorted(values, key=lambda one: held.index(one) if one in held else len(held)))  # as they stood
 
 
 def _found(text: str, held: Sequence[Fragment]) -> Fragment | None:

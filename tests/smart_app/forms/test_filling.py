@@ -630,7 +630,10 @@ def test_AP36_offline_only_an_open_choice_takes_free_text(
     assert words in visit.post(f"{visit.path}/search", {"at": "q", "q:q": "eta"}, **{"X-Fragment": "1"})
 
 
-def test_AP11_a_reference_to_a_patient_is_this_patient_alone(visit: FormVisit, payer: ForeignPayer) -> None:
+def test_AP11_a_reference_to_a_patient_is_this_patient_alone(
+    visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
+) -> None:
+    ehr.answers["GET /fhir/Patient"] = ehr_outcome(400, "Patient has no search parameter patient")
     kind = {"url": f"{CORE}/questionnaire-referenceResource", "valueCode": "Patient"}
     payer.packages = [package(questionnaire({"linkId": "q", "type": "reference", "text": "Who", "extension": [kind]}))]
     visit.open()

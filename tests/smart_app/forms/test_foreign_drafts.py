@@ -79,6 +79,7 @@ KEPT: list[tuple[str, dict[str, Any], list[dict[str, Any]]]] = [
         {"type": "open-choice", "answerOption": MANY, "extension": [control("drop-down")]},
         [{"valueString": "mine"}],
     ),
+    ("long", {"type": "text"}, [{"valueString": "long " * 8_000 + "end"}]),
     ("spaces", {"type": "text"}, [{"valueString": " two\nlines  \n"}]),
     (
         "file-elsewhere",
