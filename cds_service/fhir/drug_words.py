@@ -21,8 +21,8 @@ _STRENGTH: Final = re.compile(
     rf"{_NUMBER}\s*(mg|mcg|ug|\u00b5g|\u03bcg|micrograms?|milligrams?)\s*(?:/|per)\s*(?:{_NUMBER}\s*)?(?:ml|milliliters?)\b"
 )
 _PER_DAY: Final = re.compile(
-    rf"{_NUMBER}\s*(mg|mcg|ug|\u00b5g|\u03bcg|micrograms?|milligrams?)\s*"
-    r"(?:(?:/|per|a|every)\s*(?:24\s*(?:h|hrs?|hours?)|d|day)\b|daily\b)"
+    rf"{_NUMBER}\s*(mg|mcg|ug|\u00b5g|\u03bcg|micrograms?|milligrams?|ml|milliliters?)\s*"
+    r"(?:(?:/|per|an?|every)\s*(\d{1,2})?\s*(h|hrs?|hours?|d|days?)\b|(daily|hourly)\b)"
 )
 _NEVER: Final = "opioids_never_neuraxial"  # optional value set of the terminology
 
@@ -71,16 +71,31 @@ def drugs_of(code: Code, vocabulary: Vocabulary) -> frozenset[str]:
     return frozenset(names if ingredient is None else [*names, ingredient.name])
 
 
-def most_per_day(texts: Iterable[str]) -> Fraction:
-    """The largest mass per day in mg that any of these texts names; 0 for none."""
-    return max((amount for text in texts for amount in _amounts(_PER_DAY, text.lower())), default=Fraction(0))
+def most_per_day(texts: Iterable[str]) -> tuple[Fraction, Fraction]:
+    """The largest mass (mg) and the largest volume (mL) per day that any of these texts names; 0 for none."""
+    mass = volume = Fraction(0)
+    for text in texts:
+        for number, unit, count, span, word in _PER_DAY.findall(text.lower()):
+            per = Fraction(count or 1) * (Fraction(1, 24) if (span or word).startswith("h") else 1)
+            if not per:
+                continue
+            amount = Fraction(number.replace(",", "")) / per
+            if unit.startswith(("ml", "millil")):
+                volume = max(volume, amount)
+            else:
+                mass = max(mass, amount / _per_mg(unit))
+    return mass, volume
 
 
 def _amounts(pattern: re.Pattern[str], text: str) -> Iterator[Fraction]:
     """Amounts in mg, by what stands below the stroke."""
     for found in pattern.finditer(text):
         number, unit, *below = found.groups()
-        amount = Fraction(number.replace(",", "")) / (1 if unit.startswith(("mg", "milli")) else 1000)
+        amount = Fraction(number.replace(",", "")) / _per_mg(unit)
         volume = Fraction(below[0].replace(",", "")) if below and below[0] else Fraction(1)
         if volume:
             yield amount / volume
+
+
+def _per_mg(unit: str) -> int:
+    return 1 if unit == "mg" or unit.startswith("millig") else 1000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from cds_service.domain.dosage import Instruction, contribution, drugs_of
+from cds_service.domain.dosage import Drug, Instruction, contribution, drugs_of
 from cds_service.domain.dosing import NOT_ORDERED, NOT_RUNNING
 from cds_service.domain.order import Contribution, Order, OrderKind
-from cds_service.domain.quantity import MASS_RATE
+from cds_service.domain.quantity import MASS_RATE, VOLUME_RATE
 from cds_service.domain.record import Code
 from cds_service.domain.vocabulary import RouteGroup, Vocabulary
 from cds_service.fhir.concepts import dicts, word
@@ -17,7 +17,7 @@ from cds_service.fhir.dosage import UNUSUAL, read_instruction
 from cds_service.fhir.drug_words import most_per_day
 from cds_service.fhir.quantities import CONFLICT
 from cds_service.fhir.references import normal
-from cds_service.fhir.routes import NEURAXIAL, order_route, route_group
+from cds_service.fhir.routes import NEURAXIAL, elsewhere, order_route, route_group
 from cds_service.fhir.solutions import (
     NOTHING,
     Medicine,
@@ -82,7 +82,11 @@ def read_order(
         encounter=_reference(resource.get("encounter"), host),
         requester=_reference(resource.get("requester"), host),
         patient_bolus=any(instruction.as_needed for instruction in instructions),
-        flags=_flags(medicine, instructions, source) + _said_otherwise(resource, dosages, contributions),
+        flags=_flags(medicine, instructions, source)
+        + _said_otherwise(resource, dosages, contributions, instructions)
+        + _told_twice(
+            dosages, instructions, route, drugs_of(medicine.solution.parts) if medicine.solution else (), vocabulary
+        ),
         intent=_text(resource, "intent"),
         prohibited=resource.get("doNotPerform") is True,
     )
@@ -153,9 +157,9 @@ def _flags(medicine: Medicine, instructions: list[Instruction], source: str) -> 
 
 
 def _said_otherwise(
-    resource: Resource, dosages: list[Any], contributions: tuple[Contribution, ...]
+    resource: Resource, dosages: list[Any], contributions: tuple[Contribution, ...], instructions: list[Instruction]
 ) -> tuple[tuple[str, str], ...]:
-    """A conflict where words of the order name more mg per day than its dosage comes to.
+    """A conflict where words of the order name more mg, or more mL, per day than its dosage comes to.
 
     Text is no dose and is not computed with; but whoever fills the pump reads it.
     """
@@ -164,9 +168,44 @@ def _said_otherwise(
         more = dosage.get("additionalInstruction") if type(dosage) is dict else None
         texts += [text_of(concept) for concept in more] if type(more) is list else []
     texts += [word(note.get("text")) for note in dicts(resource.get("note"))]
-    most = most_per_day(text for text in texts if text)
+    mass, volume = most_per_day(text for text in texts if text)
     given = [one.mg_per_day for one in contributions if one.mg_per_day is not None]
-    return ((CONFLICT, contributions[0].ingredient),) if given and most > max(given) else ()
+    volumes = [each.daily.value for each in instructions if each.daily and each.daily.dimension == VOLUME_RATE]
+    more_said = (given and mass > max(given)) or (volumes and volume > sum(volumes))
+    return ((CONFLICT, contributions[0].ingredient),) if more_said and contributions else ()
+
+
+def _told_twice(
+    dosages: list[Any],
+    instructions: list[Instruction],
+    route: RouteGroup | None,
+    drugs: tuple[Drug, ...],
+    vocabulary: Vocabulary,
+) -> tuple[tuple[str, str], ...]:
+    """What a neuraxial order says in two ways.
+
+    An instruction, or words, for a route elsewhere; a steady rate beside a maximum that is another amount.
+    """
+    if route not in NEURAXIAL or not drugs:
+        return ()
+    steady = [each for each in instructions if each.rate and not each.as_needed]
+    apart = len(instructions) < len(dosages) or any(_capped_elsewhere(each, drugs) for each in steady)
+    found = [UNUSUAL] if apart else []
+    if any(elsewhere(dosage, vocabulary) for dosage in dosages):
+        found.append(CONFLICT)
+    return tuple((flag, drugs[0].name) for flag in found)
+
+
+def _capped_elsewhere(instruction: Instruction, drugs: tuple[Drug, ...]) -> bool:
+    """Rate and maximum are known to be two amounts, as volumes or as masses of the one drug."""
+    daily, cap = instruction.daily, instruction.cap
+    if daily is None or cap is None:
+        return False
+    if daily.dimension == cap.dimension:
+        return daily.value != cap.value
+    concentration = drugs[0].concentration if len(drugs) == 1 else None
+    mass, volume = (cap, daily) if daily.dimension == VOLUME_RATE else (daily, cap)
+    return concentration is not None and mass.value != volume.value * concentration
 
 
 def _without_drug(

@@ -10,6 +10,7 @@ from cds_service.fhir.solutions import Resource, codes_of, members_of, text_of
 
 _WORDS = re.compile(r"[a-z]+")
 _DENIALS = frozenset({"not", "no", "non", "never", "except", "avoid", "without", "instead", "or"})
+_OF_BEFORE = frozenset({"stop", "stopped", "discontinue", "replaces", "after", "previous", "failed"})
 NEURAXIAL = (RouteGroup.INTRATHECAL, RouteGroup.EPIDURAL, RouteGroup.INTRASPINAL)
 
 
@@ -68,3 +69,16 @@ def _named(text: str, vocabulary: Vocabulary) -> RouteGroup | None:
         return None
     (group,) = groups
     return group if group in NEURAXIAL else None
+
+
+def elsewhere(dosage: Any, vocabulary: Vocabulary) -> bool:
+    """Whether the words of a Dosage name routes that are all outside the spine; "instead of oral" names none."""
+    if type(dosage) is not dict:
+        return False
+    route = dosage.get("route")
+    for text in (dosage.get("text"), route.get("text") if type(route) is dict else None):
+        words = _WORDS.findall(text.lower()) if type(text) is str else []
+        groups = {vocabulary.route_words[each] for each in words if each in vocabulary.route_words}
+        if groups and groups.isdisjoint(NEURAXIAL) and (_DENIALS | _OF_BEFORE).isdisjoint(words):
+            return True
+    return False

@@ -124,6 +124,10 @@ NURSE = {
     "id": "nurse-1",
     "qualification": [{"code": concept("http://terminology.hl7.org/CodeSystem/v2-0360", "RN")}],
 }
+THREE_A_DAY = {
+    "numerator": {"value": 3, "system": UCUM, "code": "mg"},
+    "denominator": {"value": 1, "system": UCUM, "code": "d"},
+}
 ACCIDENT = {"date": "2026-01-01", "type": concept("http://terminology.hl7.org/CodeSystem/v3-ActCode", "MVA")}
 HYDROMORPHONE = {
     "order": morphine(medicationCodeableConcept=concept(RXNORM, "1724338")),
@@ -190,6 +194,11 @@ ROWS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
     ("diagnoses of two kinds", lambda: diagnosed("G43.909", "G89.28"), "diagnoses_meet", "another one than the order"),
     ("diagnoses of one kind", lambda: diagnosed("G89.29", "G89.28"), "", ""),
     ("a diagnosis that is not listed", lambda: diagnosed("F11.20", "F11.20"), "nothing_doubtful", "F11.20"),
+    # 5 mg/d by the rate, 3 mg/d at most, or 5 mg/d by the code and a vein in the words: which was meant?
+    ("a maximum below the rate", lambda: ordered(dosageInstruction=[dosage(maxDosePerPeriod=THREE_A_DAY)]),
+     "nothing_doubtful", "unusual"),
+    ("a route that the words contradict", lambda: ordered(dosageInstruction=[dosage(text="5 mg IV daily")]),
+     "nothing_doubtful", "disagree"),
     # Whose member, and who pays.
     ("another number of the patient", lambda: numbered("M9", "M0000001"), "member_told_once", "several member numbers"),
     ("two numbers of the coverage", lambda: numbered("M1", "M1", "M2"), "member_told_once", "several member numbers"),

@@ -46,8 +46,9 @@ def ordered(**order: Any) -> Order:
     route = {"coding": [{"system": "http://snomed.info/sct", "code": "72607000"}]}
     rate = {"rateQuantity": {"value": Decimal("0.5"), "system": "http://unitsofmeasure.org", "code": "mL/d"}}
     dosage = {"route": route, "doseAndRate": [rate], **order.pop("dosage", {})}
-    resource = {"resourceType": "MedicationRequest", "status": "active", "intent": "order", **order}
-    resource["dosageInstruction"] = [dosage]
+    resource = {"resourceType": "MedicationRequest", "status": "active", "intent": "order"}
+    resource["dosageInstruction"] = [dosage, *order.pop("more", ())]
+    resource |= order
 
     def resolve(reference: Any, container: Any) -> Any:
         name = reference["reference"][1:]
@@ -93,6 +94,17 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("a smaller amount of before", product(MORPHINE_10) | {"note": [{"text": "was 2 mg per day in May"}]}, ""),
     # The dosage says 5 mg/d, the pharmacist reads 20.
     ("a larger amount in words", product(MORPHINE_10) | {"dosage": {"text": "20 mg/day by pump"}}, "morphine"),
+    ("a larger amount by the hour", product(MORPHINE_10) | {"dosage": {"text": "1 mg/h"}}, "morphine"),
+    ("a larger amount every few hours", product(MORPHINE_10) | {"dosage": {"text": "1 mg every 4 hours"}}, "morphine"),
+    ("as much every day", product(MORPHINE_10) | {"dosage": {"text": "5 mg every 24 hours"}}, ""),
+    ("a larger volume in words", product(MORPHINE_10) | {"dosage": {"text": "2 mL/day"}}, "morphine"),
+    ("as large a volume by the hour", product(MORPHINE_10) | {"dosage": {"text": "0.02 mL/hr"}}, ""),
+    # Ten times as much goes into a vein as into the spine.
+    ("words of another route", product(MORPHINE_10) | {"dosage": {"text": "inject intravenously"}}, "morphine"),
+    ("words of both routes", product(MORPHINE_10) | {"dosage": {"text": "intrathecal, not IV"}}, ""),
+    ("words of a route of before", product(MORPHINE_10) | {"dosage": {"text": "replaces oral morphine"}}, ""),
+    ("a route with words of another", product(MORPHINE_10) | {"dosage": {"route": {"coding": [{"system":
+     "http://snomed.info/sct", "code": "72607000"}], "text": "intravenous"}}}, "morphine"),
     ("a larger amount to come", product(MORPHINE_10) | {"note": [{"text": "titrate to 20 mg daily"}]}, "morphine"),
     ("a larger amount for the patient", product(MORPHINE_10) | {"dosage": {"patientInstruction": "20 mg a day"}},
      "morphine"),
@@ -116,3 +128,29 @@ def test_words_alone_name_no_drug() -> None:
     read = ordered(medicationCodeableConcept={"text": "morphine 10 mg/mL"})
     assert [each.name for each in read.solution.parts] == [None]  # type: ignore[union-attr]
     assert read.flags == ()
+
+
+def most(value: int, code: str = "mL") -> dict[str, Any]:
+    unit = "http://unitsofmeasure.org"
+    numerator = {"value": value, "system": unit, "code": code}
+    return {"maxDosePerPeriod": {"numerator": numerator, "denominator": {"value": 2, "system": unit, "code": "d"}}}
+
+
+IV = {
+    "route": {"coding": [{"system": "http://snomed.info/sct", "code": "47625008"}]},
+    "doseAndRate": [{"doseQuantity": {"value": 100, "system": "http://unitsofmeasure.org", "code": "mg"}}],
+}
+# 0.5 mL/d run steadily; what stands beside that, and whether it leaves room for another reading.
+SHAPES: list[tuple[str, dict[str, Any], bool]] = [
+    ("a maximum of as much", {"dosage": most(1)}, False),
+    ("a maximum of more: which of them runs?", {"dosage": most(4)}, True),
+    ("a maximum of as many milligrams", {"dosage": most(10, "mg")}, False),
+    ("a maximum of fewer milligrams", {"dosage": most(4, "mg")}, True),
+    ("a maximum of more, with boluses", {"dosage": most(4) | {"asNeededBoolean": True}}, False),
+    ("an instruction for a vein", {"more": [IV]}, True),
+]
+
+
+@pytest.mark.parametrize(("given", "unusual"), [row[1:] for row in SHAPES], ids=[row[0] for row in SHAPES])
+def test_a_dose_that_can_be_read_in_two_ways_is_unusual(given: dict[str, Any], *, unusual: bool) -> None:
+    assert (("dose_shape_unusual", "morphine") in ordered(**product(MORPHINE_10), **given).flags) is unusual
