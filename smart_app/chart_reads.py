@@ -78,13 +78,15 @@ def first_round(launch: Launch, ehr: EhrClient, wanted: Wanted) -> FirstRound:
     seen = at_once(tasks)
     gate = PatientGate(launch.patient, host, {})
     orders = {name: found for name in names if (found := _one(seen[name])) is not None}
-    coverages = _of_patient(gate, (*_all(seen.get("coverage")), *_all(seen["coverages"])), named=wanted.coverage)
-    responses = _of_patient(gate, (*_all(seen.get("response")), *_all(seen["responses"])), named=wanted.response)
+    insured = (*_all(seen.get("coverage")), *_of_kind(seen, "coverages", "Coverage"))
+    coverages = _of_patient(gate, insured, named=wanted.coverage)
+    saved = (*_all(seen.get("response")), *_of_kind(seen, "responses", "QuestionnaireResponse"))
+    responses = _of_patient(gate, saved, named=wanted.response)
     _of_patient(gate, orders.values(), named=" ".join(orders))
     return FirstRound(
         patient=_one(seen["patient"]) or {},
         user=_one(seen.get("user")) or {},
-        roles=_all(seen.get("roles")),
+        roles=_of_kind(seen, "roles", "PractitionerRole"),
         encounter=_one(seen.get("encounter")) or {},
         orders=orders,
         unread=tuple(order for order in wanted.orders if not any(name in orders for name in _spelt(order))),
@@ -147,6 +149,11 @@ def _one(seen: Seen | None) -> Resource | None:
 
 def _all(seen: Seen | None) -> tuple[Resource, ...]:
     return tuple(seen.resources) if seen is not None else ()
+
+
+def _of_kind(seen: Mapping[str, Seen], name: str, kind: str) -> tuple[Resource, ...]:
+    """What a search found, without what the EHR includes unasked."""
+    return tuple(each for each in _all(seen.get(name)) if each.get("resourceType") == kind)
 
 
 def _of_patient(gate: PatientGate, resources: Iterable[Resource], *, named: str) -> tuple[Resource, ...]:

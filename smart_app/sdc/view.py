@@ -115,7 +115,7 @@ class _Viewer:
             category=item.category,
             orientation=item.orientation,
             columns=item.control in {"gtable", "grid", "table", "htable"},
-            unit_text=item.unit_text,
+            unit_text=item.unit_text or _unit_of_number(item),
             help_text=item.help_text,
             help_html=item.help_html,
             links=item.links,
@@ -235,6 +235,12 @@ def _control(item: Item) -> str:
 def _option_view(option: Option, values: tuple[Fragment, ...]) -> OptionView:
     selected = any(equal(option.value, value) is True for value in values)
     return OptionView(option.key, option.display, option.html, option.prefix, selected, option.exclusive)
+
+
+def _unit_of_number(item: Item) -> str:
+    """What a number without a unit of its own is counted in, where the form says so (``questionnaire-unit``)."""
+    unit = item.units.unit if item.type in {ItemType.DECIMAL, ItemType.INTEGER} else None
+    return str(unit.get("display") or unit.get("code") or "") if unit else ""
 
 
 def _units(item: Item) -> tuple[UnitView, ...]:

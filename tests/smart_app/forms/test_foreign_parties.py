@@ -227,6 +227,19 @@ def test_AP05_an_ehr_that_does_not_sort_or_include_still_shows_drafts_and_prescr
     assert "could not give the prescriptions" not in page
 
 
+def test_AP05_what_the_ehr_includes_unasked_is_no_draft(visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr) -> None:
+    """An Encounter can be in progress too."""
+    mine = {"subject": {"reference": "Patient/pat-1"}}
+    encounter = {"resourceType": "Encounter", "id": "e", "status": "in-progress", **mine}
+    entry = [{"resource": encounter, "search": {"mode": "include"}}]
+    found = plain({"resourceType": "Bundle", "type": "searchset", "entry": entry})
+    ehr.answers["GET /fhir/QuestionnaireResponse"] = found
+    payer.packages = [package(questionnaire(WHY))]
+    page = visit.open(fhirContext=[])
+    assert "Begin for an order" in page
+    assert "go on with" not in page.casefold()
+
+
 def test_AP01_orders_to_choose_from_are_called_by_their_medication(
     visit: FormVisit, payer: ForeignPayer, ehr: SmartEhr
 ) -> None:

@@ -335,6 +335,13 @@ def test_AP11_every_item_type_is_shown(kind: str, control: str) -> None:
     assert [(each.key, each.control) for each in shown] == [("a", control)]
 
 
+@pytest.mark.parametrize("kind", ["decimal", "integer"])
+def test_AP11_a_number_says_what_it_is_counted_in(kind: str) -> None:
+    mark = core("questionnaire-unit", valueCoding={"system": "http://unitsofmeasure.org", "code": "mg/d"})
+    one = form(item("a", kind, ext=[mark]))
+    assert view(one, start(one), context()).items[0].unit_text == "mg/d"
+
+
 CONTROLS = [
     # what the questionnaire says, members, control
     ("few options", {"count": 3}, "radio"),

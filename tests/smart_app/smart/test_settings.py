@@ -204,6 +204,7 @@ def test_files_are_read_and_relative_files_lie_beside_them(tmp_path):
         ({"signing_alg": "RS256"}, "signing_alg: found RS256; allowed: RS384, ES384"),
         ({"standalone": "perhaps"}, "standalone: found one value; allowed: true or false"),
         ({"read_seconds": 0}, "read_seconds: found 0; allowed: 1 to 60"),
+        ({"time_zone": "Middle/Earth"}, "time_zone: found Middle/Earth; allowed: a name as Europe/Berlin"),
         ({"ca_file": "none.pem"}, "ca_file: found no readable certificate"),
         ({"client_secret_file": "none"}, "client_secret_file: found no readable file"),
         ({"payers": ["nobody"]}, "payers: found nobody; allowed: ids of payers/*.yaml (payer)"),
