@@ -14,11 +14,12 @@ import msgspec
 
 from cds_service.fhir.concepts import dicts, word
 from cds_service.fhir.dates import day
-from smart_app.dtr.urls import ADAPTIVE, SIGNATURE_REQUIRED
+from smart_app.dtr.urls import ADAPTIVE, DTR, SIGNATURE_REQUIRED
 
 Resource = dict[str, Any]
 
 _BUNDLES = frozenset({"packagebundle", "return"})  # compared in lower case
+_ADAPTIVE_PROFILES = frozenset({f"{DTR}/dtr-questionnaire-adapt", f"{DTR}/dtr-questionnaire-adapt-search"})
 _OUTCOMES = frozenset({"outcome", "operationoutcome"})
 
 
@@ -57,14 +58,18 @@ class FormPackage(msgspec.Struct, frozen=True):
     def adaptive(self) -> str:
         """Where ``$next-question`` is asked, "" for a form that is complete: the payer says which of the two it is.
 
-        A bare ``true`` means the payer's own base, which is written ``"."`` here.
+        A bare ``true`` means the payer's own base, which is written ``"."`` here; so does a questionnaire without items
+        that says by its profile alone what it is, as the guide's own example does.
         """
         for extension in dicts(self.questionnaire.get("extension")):
             if extension.get("url") == ADAPTIVE:
                 if extension.get("valueBoolean") is True:
                     return "."
                 return word(extension.get("valueUrl") or extension.get("valueUri"))
-        return ""
+        meta = self.questionnaire.get("meta")
+        profiles = meta.get("profile") if isinstance(meta, dict) else None
+        said = {word(each).partition("|")[0] for each in profiles} if isinstance(profiles, list) else set()
+        return "." if said & _ADAPTIVE_PROFILES and not self.questionnaire.get("item") else ""
 
     @property
     def signature_required(self) -> bool:

@@ -78,7 +78,8 @@ def is_type(value: Any) -> bool:
 def _occurs(raw: Mapping[str, Any], marks: Marks) -> tuple[int | None, int | None]:
     if raw.get("repeats") is not True:
         return None, None
-    return marks.whole("questionnaire-minOccurs"), marks.whole("questionnaire-maxOccurs")
+    most = marks.whole("questionnaire-maxOccurs")
+    return marks.whole("questionnaire-minOccurs"), most or None  # 0, as in SDC's own example, can only mean no limit
 
 
 def _text(raw: Mapping[str, Any], member: str) -> str:

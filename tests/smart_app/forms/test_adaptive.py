@@ -12,6 +12,7 @@ from tests.support.smart_ehr import SmartEhr
 from tests.support.smart_visit import AppUnderTest, write_yaml
 
 ADAPTIVE = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-questionnaireAdaptive"
+PROFILES = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition"
 COVERAGE = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
 FIRST = {"linkId": "first", "type": "string", "text": "The first question", "required": True}
 SECOND = {"linkId": "second", "type": "string", "text": "The second question", "required": True}
@@ -89,6 +90,16 @@ def test_AP22_questions_come_one_after_the_other_and_only_when_the_last_are_answ
         "second": "two",
     }
     assert visit.saved["questionnaire"] == "#questionnaire"
+
+
+def test_AP22_a_form_without_questions_is_adaptive_when_its_profile_says_so(
+    visit: FormVisit, adaptive: ForeignPayer
+) -> None:
+    """As in the guide's own example of 2.0.1."""
+    form = questionnaire(meta={"profile": [f"{PROFILES}/dtr-questionnaire-adapt-search"]})
+    del form["item"]
+    adaptive.packages = [package(form)]
+    assert "The first question" in visit.open()
 
 
 def test_AP17_an_adaptive_draft_is_resumed_where_it_was_left(visit: FormVisit, adaptive: ForeignPayer) -> None:

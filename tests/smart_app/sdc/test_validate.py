@@ -40,6 +40,12 @@ CASES: list[tuple[str, dict[str, Any], list[Any], list[tuple[str, str]]]] = [
         [("error", "min-occurs")],
     ),
     (
+        "no limit",
+        item("a", repeats=True, required=True, ext=[core("questionnaire-maxOccurs", valueInteger=0)]),
+        [text("x"), text("y")],
+        [],
+    ),
+    (
         "too many",
         item("a", repeats=True, ext=[core("questionnaire-maxOccurs", valueInteger=1)]),
         [text("x"), text("y")],
