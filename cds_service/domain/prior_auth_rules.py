@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import msgspec
 
 from cds_service.domain.billing import Crosswalk
@@ -34,6 +36,14 @@ class Waiting(msgspec.Struct, frozen=True):
     answers: tuple[str, ...]
 
 
+class WaitingAmount(msgspec.Struct, frozen=True):
+    """Amounts that a person looks at: above ``most``, or not below the answer to the question ``not_below``."""
+
+    question: str
+    most: Fraction | None = None
+    not_below: str = ""
+
+
 class PriorAuthRules(msgspec.Struct, frozen=True, kw_only=True):
     """Choices with defaults that approve little: what is not settled waits for a person."""
 
@@ -43,9 +53,12 @@ class PriorAuthRules(msgspec.Struct, frozen=True, kw_only=True):
     pump_sets: tuple[str, ...] = ()
     blocking_flags: frozenset[str] = frozenset(_FLAGS)
     contrary_diagnoses: tuple[Contrary, ...] = ()
+    other_policies: tuple[str, ...] = ()
     waiting_answers: tuple[Waiting, ...] = ()
+    waiting_amounts: tuple[WaitingAmount, ...] = ()
     attestation_days: int = 90
     order_days: int = 365
+    least_age: int = 18
     updates: str = "accept"  # or "refuse"
     deadline_seconds: int = 8
     number_prefix: str = "A"

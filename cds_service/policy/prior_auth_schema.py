@@ -9,7 +9,7 @@ from typing import Any, Final
 from cds_service.domain.billing import BillingCode, Crosswalk
 from cds_service.domain.clocks import ClockRule
 from cds_service.domain.determination import Program
-from cds_service.domain.prior_auth_rules import BenefitRules, Contrary, PriorAuthRules, Waiting
+from cds_service.domain.prior_auth_rules import BenefitRules, Contrary, PriorAuthRules, Waiting, WaitingAmount
 from cds_service.domain.vocabulary import Vocabulary
 from cds_service.policy.shapes import Choice, Day, Flag, Many, Maybe, Number, Record, Text
 from cds_service.policy.source import Complaint, plain
@@ -55,9 +55,15 @@ PRIOR_AUTH_FILE: Final = Record(
             Many(Record({"question": _WORD, "answers": Many(_WORD, 1), "value_sets": Many(_WORD, 1)})),
             (),
         ),
+        "other_policies": (Many(Text()), ()),
         "waiting_answers": (Many(Record({"question": _WORD, "answers": Many(_WORD, 1)})), ()),
+        "waiting_amounts": (
+            Many(Record({"question": _WORD}, {"most": (Maybe(_AMOUNT), None), "not_below": (Text(empty=True), "")})),
+            (),
+        ),
         "attestation_days": (_COUNT, Fraction(90)),
         "order_days": (_COUNT, Fraction(365)),
+        "least_age": (_COUNT, Fraction(18)),
         "updates": (Choice(("accept", "refuse")), "accept"),
         "deadline_seconds": (_COUNT, Fraction(8)),
         "number_prefix": (Text(r"[A-Z]{1,6}", "1 to 6 capital letters"), "A"),
@@ -101,12 +107,18 @@ def parse_prior_auth(
         pump_sets=tuple(plain(name) for name in kinds.get("pump", ())),
         blocking_flags=frozenset(plain(name) for name in entry["blocking_flags"]) or PriorAuthRules().blocking_flags,
         contrary_diagnoses=tuple(_contrary(each) for each in entry["contrary_diagnoses"]),
+        other_policies=tuple(plain(each) for each in entry["other_policies"]),
         waiting_answers=tuple(
             Waiting(plain(each["question"]), tuple(plain(answer) for answer in each["answers"]))
             for each in entry["waiting_answers"]
         ),
+        waiting_amounts=tuple(
+            WaitingAmount(plain(each["question"]), each["most"], plain(each["not_below"]))
+            for each in entry["waiting_amounts"]
+        ),
         attestation_days=int(entry["attestation_days"]),
         order_days=int(entry["order_days"]),
+        least_age=int(entry["least_age"]),
         updates=plain(entry["updates"]),
         deadline_seconds=int(entry["deadline_seconds"]),
         number_prefix=plain(entry["number_prefix"]),

@@ -47,6 +47,12 @@ def code_fits(
     return all(_ordered(vocabulary, each, order) for each in named)
 
 
+def classified_as_advised(crosswalk: Crosswalk, line: RequestedLine, advised: Sequence[str]) -> bool:
+    """A product's own code does not bill what unclassified codes alone do, such as what was compounded."""
+    own = crosswalk.fits(line.code, (), line.start or date.min) is not None and line.code not in crosswalk.unclassified
+    return not (own and advised and crosswalk.unclassified.issuperset(advised))
+
+
 def _family(system: str) -> str:
     return systems.HCPCS if system == systems.HCPCS_OF_PAS else system
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Final
 
@@ -78,6 +78,14 @@ def asked_twice(each: Assessed, before: Sequence[Assessed]) -> str:
     for other in before:
         if not other.line.cancelled and _same_line(each, other):
             return f"line {other.line.sequence} of this request asks for the same service already"
+    return ""
+
+
+def asked_before(each: Assessed, held: Mapping[int, CaseLine], sent: Collection[int]) -> str:
+    """The same by a line of the case that an update does not name (2.0.1): it stands, and is not asked for twice."""
+    for sequence, line in held.items():
+        if sequence not in sent and line.action in {ReviewAction.PENDED, *_GRANTED} and _same_service(each, line):
+            return f"line {sequence} of this request asks for the same service already"
     return ""
 
 

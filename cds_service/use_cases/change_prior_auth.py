@@ -14,6 +14,7 @@ from cds_service.fhir.pas.request import PasRequest, RequestedLine, read_request
 from cds_service.fhir.pas.response import ResponseError
 from cds_service.use_cases.case_composing import (
     Composed,
+    asked_before,
     asked_twice,
     compose,
     exchange_of,
@@ -103,6 +104,7 @@ def _updated(
     earlier = by_sequence(before)
     members = [each for each in parts.cases.cases_of_member(prior.member_id) if each.id != prior.id]
     code, day = prior.tracking_number.partition("-")[2], now.date()
+    sent = {each.line.sequence for each in assessment.lines}
     for place, each in enumerate(assessment.lines):
         asked = each.line
         held = found.get(asked.sequence)
@@ -116,12 +118,13 @@ def _updated(
                 as_of=day,
                 waits_for=late
                 or asked_twice(each, assessment.lines[:place])
+                or asked_before(each, found, sent)
                 or waits_for(parts, each, members, call.caller, day),
             )
             found[asked.sequence] = msgspec.structs.replace(line, former=held.number or held.former if held else "")
     # An update of 2.0.1 names what changes alone; what speaks against all lines speaks against the others too.
     against = failing(assessment.shared, before.shared if before is not None else {})
-    for sequence in (found.keys() - {each.line.sequence for each in assessment.lines}) if against else ():
+    for sequence in (found.keys() - sent) if against else ():
         if found[sequence].authorized is not None:
             found[sequence] = reopened_line(found[sequence], against, reference=f"P-{code}-{sequence}")
     return tuple(found[sequence] for sequence in sorted(found))

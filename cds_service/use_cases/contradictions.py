@@ -6,7 +6,7 @@ Each question is answered by whether nothing speaks against an approval by machi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 from cds_service.domain.determination import OrderDetermination
 from cds_service.domain.dosing import NOT_ORDERED, NOT_RUNNING
 from cds_service.domain.order import Order
-from cds_service.domain.prior_auth_rules import Waiting
+from cds_service.domain.prior_auth_rules import PriorAuthRules, WaitingAmount
 from cds_service.domain.record import Answer, Code, Intolerance
 from cds_service.domain.vocabulary import ICD10CM, Vocabulary, canonical
 from cds_service.fhir.chart import Chart, source
@@ -73,6 +73,15 @@ def dates_fit(
     )
 
 
+def of_age(request: PasRequest, as_of: date, years: int) -> bool:
+    """The patient is known to have lived for so many years. Limits of doses are those of adults."""
+    born = day(request.local.resources[request.patient.index].get("birthDate"), last=True)
+    return born is not None and (as_of.year - born.year, (as_of.month, as_of.day) >= (born.month, born.day)) >= (
+        years,
+        True,
+    )
+
+
 def _after(value: Any, last: date) -> bool:
     if value is None:
         return False
@@ -107,7 +116,7 @@ def member_told_once(request: PasRequest) -> bool:
         for each in dicts(holder.get("identifier")):
             if any(word(coding.get("code")) == _MEMBER for coding in codings(each.get("type"))):
                 numbers.setdefault(word(each.get("system")), set()).add(word(each.get("value")).strip())
-    if any(len(held) > 1 for held in numbers.values()):
+    if any(len(held) > 1 for held in numbers.values()) or _bears_one(request, numbers):
         return False
     subscriber = word(coverage.get("subscriberId")).strip()
     own = any(word(coding.get("code")) in {"18", "self"} for coding in codings(coverage.get("relationship")))
@@ -118,11 +127,30 @@ def member_told_once(request: PasRequest) -> bool:
     )
 
 
+def _bears_one(request: PasRequest, numbers: Mapping[str, Collection[str]]) -> bool:
+    """Another Patient in the Bundle has one of these numbers too."""
+    for entry, resource in zip(request.bundle.entries, request.local.resources, strict=True):
+        if entry.kind == "Patient" and entry.index != request.patient.index:
+            for each in dicts(resource.get("identifier")):
+                if word(each.get("value")).strip() in numbers.get(word(each.get("system")), ()):
+                    return True
+    return False
+
+
 def nobody_else_pays(request: PasRequest, chart: Chart, payer: KnownPayer) -> bool:
     """No accident for which somebody else may be liable, and every payor of the Coverage is this payer."""
     claim, coverage = request.local.resources[0], request.local.resources[request.coverage.index]
     payors = [payer_of(chart, each, coverage, payer)[0] for each in dicts(coverage.get("payor"))]
     return "accident" not in claim and all(each == OURS for each in payors)
+
+
+def medical_policy(request: PasRequest, others: Collection[str]) -> bool:
+    """The type of the Coverage, by code or in words, is none of those that do not pay for medical care."""
+    kind = request.local.resources[request.coverage.index].get("type")
+    named = [word(coding.get(key)) for coding in codings(kind) for key in ("code", "display")]
+    named += [word(kind.get("text"))] if type(kind) is dict else []
+    plain = {"".join(filter(str.isalnum, each.casefold())) for each in named}
+    return plain.isdisjoint("".join(filter(str.isalnum, each.casefold())) for each in others)
 
 
 def no_allergy(intolerances: Sequence[Intolerance], order: Order, vocabulary: Vocabulary) -> bool:
@@ -196,11 +224,20 @@ def diagnoses_meet(line: RequestedLine, order: Order) -> bool:
     return not asked or not reasons or bool(asked & reasons)
 
 
-def answers_plain(waiting: Sequence[Waiting], answers: Sequence[Answer], as_of: date) -> bool:
+def answers_plain(pas: PriorAuthRules, answers: Sequence[Answer], as_of: date) -> bool:
     """No answer that counts is one that the payer wants to be looked at, or is a day to come."""
-    wanted = {(each.question, answer) for each in waiting for answer in each.answers}
-    return not any(
-        (each.fact, each.value) in wanted or (isinstance(each.value, date) and each.value > as_of + _ZONES)
-        for each in answers
-        if each.counts
-    )
+    counting = [each for each in answers if each.counts]
+    wanted = {(each.question, answer) for each in pas.waiting_answers for answer in each.answers}
+    if any((each.fact, each.value) in wanted for each in counting):
+        return False
+    if any(isinstance(each.value, date) and each.value > as_of + _ZONES for each in counting):
+        return False
+    amounts = {each.fact: each.value for each in counting if isinstance(each.value, Fraction)}
+    return not any(_waits(each, amounts) for each in pas.waiting_amounts)
+
+
+def _waits(rule: WaitingAmount, amounts: Mapping[str, Fraction]) -> bool:
+    amount, other = amounts.get(rule.question), amounts.get(rule.not_below)
+    if amount is None:
+        return False
+    return (rule.most is not None and amount > rule.most) or (other is not None and amount >= other)

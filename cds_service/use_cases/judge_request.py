@@ -28,16 +28,18 @@ from cds_service.fhir.chart import build_chart
 from cds_service.fhir.coverage import CoverageChoice
 from cds_service.fhir.pas.request import PasRequest, RequestedLine
 from cds_service.fhir.pas.systems import CANCEL, ICD10CM, INITIAL
-from cds_service.use_cases.billing_fit import code_fits, quantity_fits
+from cds_service.use_cases.billing_fit import classified_as_advised, code_fits, quantity_fits
 from cds_service.use_cases.circumstances import answers_fit, circumstances, covered_throughout, still_current
 from cds_service.use_cases.contradictions import (
     answers_plain,
     dates_fit,
     diagnoses_meet,
+    medical_policy,
     member_told_once,
     no_allergy,
     nobody_else_pays,
     nothing_else_runs,
+    of_age,
     order_by_prescriber,
 )
 from cds_service.use_cases.decide import Judged, Reading, Rules, encode_determination, file_orders, judge
@@ -106,7 +108,9 @@ def assess(
         "coverage_in_force": coverage.state == "ours" and coverage.active and bool(coverage.member_id),
         "chart_agrees": chart_agrees(contexts, answers),
         "member_told_once": member_told_once(request),
-        "answers_plain": answers_plain(pas.waiting_answers, answers, as_of),
+        "medical_policy": medical_policy(request, pas.other_policies),
+        "of_age": of_age(request, as_of, pas.least_age),
+        "answers_plain": answers_plain(pas, answers, as_of),
     }
     shared["no_other_insurance"] &= nobody_else_pays(request, reading.chart, rules.known_payer)
     ground = _Ground(rules, pas, request, reading, coverage, benefit, answers, shared, as_of)
@@ -213,7 +217,8 @@ def _assessed(ground: _Ground, line: RequestedLine, judged: Judged | None) -> As
         conditions = {"order_understood": False}
     else:
         conditions = _conditions(ground, line, order, judged, period) | {
-            "code_fits": code_fits(ground.pas.crosswalk, ground.rules.vocabulary, line, kind, order, ground.as_of),
+            "code_fits": code_fits(ground.pas.crosswalk, ground.rules.vocabulary, line, kind, order, ground.as_of)
+            and classified_as_advised(ground.pas.crosswalk, line, judged.determination.billing),
             "quantity_fits": quantity_fits(line, kind, most, period),
         }
     return Assessed(

@@ -172,6 +172,8 @@ _PLAIN = {
     "dates_fit": "a date of the request lies in the future or too far back, or begins after what would be authorized",
     "order_by_prescriber": "the order is by somebody who is not known to prescribe",
     "member_told_once": "the request bears several member numbers",
+    "medical_policy": "the coverage is of a type that does not pay for medical care, or where somebody else is liable",
+    "of_age": "the patient is not known to be an adult: a person looks at it",
     "no_allergy": "the chart holds an allergy or intolerance to what is ordered: a person looks at it",
     "nothing_else_runs": "the chart shows more of the same drug running than was ordered or could be counted",
     "diagnoses_meet": "the diagnosis of the line is another one than the order's",

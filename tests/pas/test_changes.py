@@ -387,3 +387,11 @@ def test_P006_P087_half_an_update_of_2_0_1_does_not_change_a_request_of_2_2(pas:
     gone = item(2, code="62362", system=CPT, order=None, certification="3", modifierExtension=CANCELLED)
     answer = pas.submit(request(values=PERMANENT, items=[gone], identifier="B9"), "2.0.1")
     assert (answer.status, answer.json["issue"][0]["diagnostics"]) == (422, "P006")
+
+
+def test_P087_P092_half_an_update_does_not_ask_again_for_a_line_that_it_leaves_out(pas: Pas) -> None:
+    pas.submit(request(values=PERMANENT, items=[item(1)]), "2.0.1")
+    again = item(2, extension=[info("added")])
+    answer = pas.submit(request(values=PERMANENT, items=[again], identifier="B9"), "2.0.1")
+    assert [line.action.value for line in pas.case_of(answer).summary.lines] == ["A1", "A4"]
+    assert "line 1 of this request asks for the same service already" in notes(answer)

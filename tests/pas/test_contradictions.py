@@ -28,7 +28,6 @@ from tests.support.pas_service import Pas, actions, notes
 
 PERMANENT = COMPLETE | TRIAL_DONE | {"request_type": "permanent"}
 PATIENT = {"reference": "Patient/pat-1"}
-ACTIVE = concept("http://terminology.hl7.org/CodeSystem/condition-clinical", "active")
 TOMORROW, DAY_AFTER = "2026-03-03", "2026-03-04"
 
 
@@ -97,6 +96,23 @@ def diagnosed(claim: str, order: str) -> dict[str, Any]:
     )
 
 
+def also_diagnosed(code: str, status: str = "active") -> dict[str, Any]:
+    condition = {
+        "resourceType": "Condition",
+        "id": "cond-9",
+        "clinicalStatus": concept("http://terminology.hl7.org/CodeSystem/condition-clinical", status),
+        "code": concept(ICD10, code),
+        "subject": PATIENT,
+    }
+    return request(more=[condition])
+
+
+def twin() -> dict[str, Any]:
+    """Another patient with the same member number."""
+    number = {"type": MEMBER_TYPE, "system": "https://payer.example.org/members", "value": "M0000001"}
+    return {"resourceType": "Patient", "id": "pat-2", "identifier": [number], "birthDate": "1950-01-01"}
+
+
 def numbered(
     patient: str, *coverage: str, system: str = "https://payer.example.org/members", **more: Any
 ) -> dict[str, Any]:
@@ -119,11 +135,16 @@ def also_paid_by(name: str) -> dict[str, Any]:
     return holding("Coverage", payor=payors)
 
 
+def pain(before: int, after: int) -> dict[str, Any]:
+    return {"intraspinal_trial_pain_baseline": before, "intraspinal_trial_pain_after": after}
+
+
 NURSE = {
     "resourceType": "Practitioner",
     "id": "nurse-1",
     "qualification": [{"code": concept("http://terminology.hl7.org/CodeSystem/v2-0360", "RN")}],
 }
+POLICIES = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 THREE_A_DAY = {
     "numerator": {"value": 3, "system": UCUM, "code": "mg"},
     "denominator": {"value": 1, "system": UCUM, "code": "d"},
@@ -136,6 +157,10 @@ HYDROMORPHONE = {
 
 # What is wrong, the request, the condition that fails ("" where it is approved), a part of what is told.
 ROWS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
+    # The table's limits are those of adults; so is the trial of tablets.
+    ("a child", lambda: born("2008-03-03"), "of_age", "adult"),
+    ("an adult since today", lambda: born("2008-03-02"), "", ""),
+    ("of an age that is not known", lambda: born("soon"), "of_age", "adult"),
     # An order of a day to come is not signed; one of three years ago is nobody's plan for this patient any more.
     ("ordered the day after tomorrow", lambda: ordered(authoredOn=DAY_AFTER), "dates_fit", "future"),
     ("ordered tomorrow, in another zone", lambda: ordered(authoredOn=f"{TOMORROW}T00:30:00+13:00"), "", ""),
@@ -193,6 +218,9 @@ ROWS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
     # The order treats pain after surgery, the Claim asks for migraine.
     ("diagnoses of two kinds", lambda: diagnosed("G43.909", "G89.28"), "diagnoses_meet", "another one than the order"),
     ("diagnoses of one kind", lambda: diagnosed("G89.29", "G89.28"), "", ""),
+    # Pain "not of malignant origin" beside a tumour that has spread to the bones.
+    ("a tumour in the chart", lambda: also_diagnosed("C79.51"), "answers_fit_diagnoses", "speaks against"),
+    ("a tumour of before", lambda: also_diagnosed("C79.51", "resolved"), "", ""),
     ("a diagnosis that is not listed", lambda: diagnosed("F11.20", "F11.20"), "nothing_doubtful", "F11.20"),
     # 5 mg/d by the rate, 3 mg/d at most, or 5 mg/d by the code and a vein in the words: which was meant?
     ("a maximum below the rate", lambda: ordered(dosageInstruction=[dosage(maxDosePerPeriod=THREE_A_DAY)]),
@@ -205,6 +233,11 @@ ROWS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
     ("a number of another payer", lambda: numbered("X9", "M1", system="https://medicare.example.org"), "", ""),
     ("another subscriber's number", lambda: numbered("M1", "M1", subscriberId="Z7"), "member_told_once", "several"),
     ("the subscriber's contract", lambda: numbered("M101", "M101", subscriberId="M1"), "", ""),
+    ("a namesake's number", lambda: request(more=[twin()]), "member_told_once", "several member numbers"),
+    ("a dental policy", lambda: holding("Coverage", type=concept(POLICIES, "DENTAL")), "medical_policy", "type"),
+    ("a policy for accidents at work", lambda: holding("Coverage", type={"text": "Workers' Compensation"}),
+     "medical_policy", "pay for medical care"),
+    ("a health policy", lambda: holding("Coverage", type=concept(POLICIES, "EHCPOL")), "", ""),
     ("an accident", lambda: holding("Claim", accident=ACCIDENT), "no_other_insurance", "somebody else"),
     ("a second payor", lambda: also_paid_by("Some Other Plan"), "no_other_insurance", "who pays first"),
     # What is asked for.
@@ -215,6 +248,10 @@ ROWS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
      "code_fits", "does not name"),
     ("words of another drug", lambda: with_line(productOrService=concept(HCPCS, "J2274", text="hydromorphone")),
      "code_fits", "does not name"),
+    # What was compounded is no product, and is not billed as one.
+    ("a compounded drug as a product", lambda: request(values=COMPLETE | {"compounded": "yes"}), "code_fits", "code"),
+    ("a compounded drug as such", lambda: request(values=COMPLETE | {"compounded": "yes"}, items=[item(code="J3490")]),
+     "", ""),
     ("a code with its own words", lambda: with_line(productOrService=concept(HCPCS, "J2274", text="Inj, morphine pf")),
      "", ""),
     # What the form says.
@@ -224,6 +261,12 @@ ROWS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
     # Preservatives damage nerves: without that assurance nothing goes into the spine unlooked at.
     ("with a preservative", lambda: request(values=COMPLETE | {"preservative_free_confirmed": "no"}, **HYDROMORPHONE),
      "answers_plain", "person looks at"),
+    ("a trial of a thousand years", lambda: request(values=COMPLETE | {"noninvasive_trial_weeks": 60000}),
+     "answers_plain", "person looks at"),
+    # "Acceptable relief", from 3 to 9 of 10.
+    ("more pain in the trial", lambda: request(values=PERMANENT | pain(3, 9)), "answers_plain", "person looks at"),
+    ("as much pain in the trial", lambda: request(values=PERMANENT | pain(6, 6)), "answers_plain", "person looks at"),
+    ("less pain in the trial", lambda: request(values=PERMANENT | pain(8, 3)), "", ""),
     ("a rationale in words", lambda: request(values=COMPLETE | {"clinical_rationale_text": "doubles next week"}),
      "no_rationale", "a person reads it"),
     ("attested on two days", lambda: also_answered("attestation_date", valueDate="2025-11-01"), "attested", "too old"),
