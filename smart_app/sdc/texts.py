@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -39,7 +40,16 @@ def shown(fragment: Fragment) -> str:
         return "Yes" if value else "No"
     if isinstance(value, Mapping):
         return _complex(value)
+    moment = _MOMENT.fullmatch(value) if "valueDateTime" in fragment and isinstance(value, str) else None
+    if moment is not None:
+        return f"{moment[1]}, {moment[2]} (UTC{'' if moment[3] == 'Z' else moment[3]})"
     return digits(value)
+
+
+# Whole minutes, or seconds that are not 0; the offset behind them.
+_MOMENT = re.compile(
+    r"([0-9-]{10})T([0-9]{2}:[0-9]{2}(?::(?!00)[0-9]{2})?)(?::00)?(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def _complex(value: Mapping[str, Any]) -> str:

@@ -248,6 +248,7 @@ def test_AP11_a_time_is_taken_in_the_zone_that_was_chosen_and_never_guessed(
     visit.press("save", {"z:q": "+05:30"})
     assert values(answers_of(visit.saved)["q"]) == [{"valueDateTime": "2026-07-02T14:30:00+05:30"}]
     assert json.dumps(visit.saved).count("2026-07-02T14:30") == 1
+    assert "2026-07-02, 14:30 (UTC+05:30)" in visit.press("sign")
 
 
 @pytest.mark.parametrize(
