@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
 import msgspec
@@ -23,7 +24,7 @@ from cds_service.use_cases.case_composing import (
     waits_for,
 )
 from cds_service.use_cases.case_writing import Writing, state_of, trace_of
-from cds_service.use_cases.judge_request import Assessment, assess
+from cds_service.use_cases.judge_request import Assessed, Assessment, assess
 from cds_service.use_cases.order_sign_memory import contexts_of
 from cds_service.use_cases.prior_auth_lines import cancelled_line, case_line, reopened_line
 from cds_service.use_cases.prior_auth_parts import Call, PriorAuthParts
@@ -105,6 +106,7 @@ def _updated(
     members = [each for each in parts.cases.cases_of_member(prior.member_id) if each.id != prior.id]
     code, day = prior.tracking_number.partition("-")[2], now.date()
     sent = {each.line.sequence for each in assessment.lines}
+    wanted = _asked_for(parts, prior)
     for place, each in enumerate(assessment.lines):
         asked = each.line
         held = found.get(asked.sequence)
@@ -117,6 +119,7 @@ def _updated(
                 reference=f"P-{code}-{asked.sequence}",
                 as_of=day,
                 waits_for=late
+                or _unanswered(each, wanted)
                 or asked_twice(each, assessment.lines[:place])
                 or asked_before(each, found, sent)
                 or waits_for(parts, each, members, call.caller, day),
@@ -128,6 +131,21 @@ def _updated(
         if found[sequence].authorized is not None:
             found[sequence] = reopened_line(found[sequence], against, reference=f"P-{code}-{sequence}")
     return tuple(found[sequence] for sequence in sorted(found))
+
+
+def _asked_for(parts: PriorAuthParts, case: Case) -> Sequence[str]:
+    """The facts that a person asked for last, whatever came since."""
+    newest = next((each for each in reversed(parts.cases.versions(case.id)) if each.human), None)
+    wanted: Sequence[str] = msgspec.json.decode(newest.trace).get("wanted", ()) if newest is not None else ()
+    return wanted
+
+
+def _unanswered(each: Assessed, wanted: Sequence[str]) -> str:
+    """What a reviewer asked for is answered before a machine decides, though it could do without."""
+    answers = each.judged.view.answers if each.judged is not None else {}
+    if all(any(answer.counts for answer in answers.get(fact, ())) for fact in wanted):
+        return ""
+    return "a reviewer asked for answers that are not there yet: the reviewer's message says for which"
 
 
 def _suffix(asked: RequestedLine, held: CaseLine | None, prior: Case) -> str:

@@ -395,3 +395,20 @@ def test_P087_P092_half_an_update_does_not_ask_again_for_a_line_that_it_leaves_o
     answer = pas.submit(request(values=PERMANENT, items=[again], identifier="B9"), "2.0.1")
     assert [line.action.value for line in pas.case_of(answer).summary.lines] == ["A1", "A4"]
     assert "line 1 of this request asks for the same service already" in notes(answer)
+
+
+def test_what_a_reviewer_asked_for_is_answered_before_a_machine_decides(pas: Pas) -> None:
+    # The reviewer wants to know how the trial went; an update that only brings the weeks could be approved without.
+    case = pas.case_of(pas.submit(request(values=MISSING)))
+    pas.settle(case, wanted_facts=("predominantly_neuropathic",))
+    for identifier in ("B9", "B10"):  # nor when the same is sent once more
+        partly = pas.submit(answered(update_of(request(values=MISSING), identifier=identifier)))
+        assert actions(partly) == {1: "A4"}
+        assert "a reviewer asked for answers" in notes(partly)
+
+
+def test_what_a_reviewer_asked_for_and_got_may_be_decided_by_machine(pas: Pas) -> None:
+    case = pas.case_of(pas.submit(request(values=MISSING)))
+    pas.settle(case, wanted_facts=("predominantly_neuropathic",))
+    whole = answered(update_of(request(values=MISSING), identifier="B9"), predominantly_neuropathic="no")
+    assert actions(pas.submit(whole)) == {1: "A1"}
