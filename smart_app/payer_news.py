@@ -120,7 +120,7 @@ class PayerNews:
         notice = read_notice(_bundle_of(body))
         self._take_all(payer.id, organization, notice)
         # A payer that cannot say it again is not asked with every event: a person asks.
-        short = notice.wordless or max(notice.numbers, default=0) < newest
+        short = notice.wordless or not notice.numbers or max(notice.numbers) < newest
         self._kept.hear(payer.id, organization, max((newest, notice.newest, *notice.numbers)), missed=short)
 
     def _take_all(self, payer: str, organization: str, notice: Notice) -> None:

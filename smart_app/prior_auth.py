@@ -16,18 +16,10 @@ import msgspec
 from smart_app.ehr_client import EhrClient
 from smart_app.errors import FormChanged, Trouble
 from smart_app.pas.closure import Resource, gather
-from smart_app.pas.decision import Standing, Unreadable, read_decision
+from smart_app.pas.decision import Unreadable, read_decision
 from smart_app.pas.for_chart import for_chart
 from smart_app.pas.inquiry import build_inquiry
-from smart_app.pas.matching import (
-    bundles_in,
-    claims_named,
-    is_older,
-    of_another_person,
-    remarks_in,
-    response_bundle,
-    says_the_same,
-)
+from smart_app.pas.matching import bundles_in, is_older, of_another_person, remarks_in, says_the_same
 from smart_app.pas.ready import evidence_of, npis
 from smart_app.pas.request import Line, build, lines_of
 from smart_app.pas.request import Submission as Parts
@@ -36,15 +28,21 @@ from smart_app.payer_client import PayerClient, PayerTrouble
 from smart_app.payer_news import PayerNews
 from smart_app.prior_auth_ready import Ready, provider_of
 from smart_app.prior_auth_standing import (
+    ENCODE,
+    answer_to,
     claim_of,
+    edition_of,
     for_the_chart,
     in_force,
+    is_about,
     is_over,
     meant_by,
     names_of,
     read,
     references_of,
+    settled,
     unanswered,
+    with_requests,
 )
 from smart_app.registry import EhrProfile, PayerProfile, Registry, base_of
 from smart_app.sessions import Launch
@@ -53,7 +51,6 @@ from smart_app.submissions import Exchange, Held, Submission, Submissions
 SENDER = "urn:ietf:rfc:3986"
 MOST_EVIDENCE = 20  # resources that go along because an answer rests on them
 _TRIES = 5  # to keep something that others keep at the same time
-_ENCODE = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -121,7 +118,7 @@ class PriorAuth:
             words=tuple(each.words for each in picked),
             coverage=f"Coverage/{ready.coverage['id']}",
             by=launch.user.reference if launch.user else "",
-            exchanges=(Exchange(kind="submit", at=self._now(), request=_ENCODE(bundle)),),
+            exchanges=(Exchange(kind="submit", at=self._now(), request=ENCODE(bundle)),),
         )
         version = self._kept.keep(submission, claim_of(bundle), 0)
         try:  # after it is kept: who comes too late finds the other's request
@@ -177,7 +174,7 @@ class PriorAuth:
             for each in sent["entry"]
             if each["resource"].get("resourceType") == "QuestionnaireResponse"
         }
-        fresh = [form for form in forms if _edition(known.get(str(form.get("id")), {})) != _edition(form)]
+        fresh = [form for form in forms if edition_of(known.get(str(form.get("id")), {})) != edition_of(form)]
         if not fresh:
             raise Trouble("nothing_new")
         base = base_of(ehr.profile.iss)
@@ -203,7 +200,7 @@ class PriorAuth:
         return read(taken.request)
 
     def _begun(self, held: Held, kind: str, bundle: Resource) -> Held:
-        exchange = Exchange(kind=kind, at=self._now(), request=_ENCODE(bundle))
+        exchange = Exchange(kind=kind, at=self._now(), request=ENCODE(bundle))
         submission = msgspec.structs.replace(held.submission, exchanges=(*held.submission.exchanges, exchange))
         return Held(submission, self._kept.keep(submission, claim_of(bundle), held.version))
 
@@ -217,14 +214,14 @@ class PriorAuth:
             body = self._payers.call(
                 payer, payer.pas_base, payer.pas_scopes, "POST", "Claim/$submit", exchange.request, repeatable=True
             )
-            response = _answer_to(request, body)
+            response = answer_to(request, body)
         except PayerTrouble as trouble:
             said = tuple(text for _, text in trouble.messages)
             return self._ended(held, msgspec.structs.replace(exchange, trouble=trouble.kind, said=said), None)
         except Unreadable:
             said = remarks_in(body)
             return self._ended(held, msgspec.structs.replace(exchange, trouble="unreadable", said=said), None)
-        done = msgspec.structs.replace(exchange, answer=_ENCODE(response), answered=self._now(), trouble="", said=())
+        done = msgspec.structs.replace(exchange, answer=ENCODE(response), answered=self._now(), trouble="", said=())
         return self._ended(held, done, response)
 
     def _ended(self, held: Held, exchange: Exchange, answer: Resource | None) -> Held:
@@ -292,7 +289,7 @@ class PriorAuth:
             raise PayerTrouble("unreadable", tuple(("error", text) for text in remarks_in(body)))
         word, said = "unknown", remarks_in(body)
         for bundle in bundles_in(body):
-            if _same_request(bundle, held.submission):
+            if is_about(bundle, held.submission):
                 after = self._heard(held, bundle, "inquiry")
                 changed = after.submission.decision != held.submission.decision
                 word, held = "news" if changed or word == "news" else "unchanged", after
@@ -318,13 +315,13 @@ class PriorAuth:
         def change(submission: Submission) -> dict[str, Any]:
             current = read(submission.decision) if submission.decision else None
             newest = submission.event if submission.event_of == subscription else 0
-            told = bundle if how != "inquiry" or current is None else _with_requests(bundle, current)
-            changes = _settled(submission, told, self._now())
+            told = bundle if how != "inquiry" or current is None else with_requests(bundle, current)
+            changes = settled(submission, told, self._now())
             if event and event >= newest:
                 changes |= {"event": event, "event_of": subscription}
             if current is not None and (says_the_same(told, current) or is_older(told, current) or 0 < event < newest):
                 return changes
-            changes |= {"decision": _ENCODE(told), "decided_by": how, "decided_at": self._now(), "saved_as": ""}
+            changes |= {"decision": ENCODE(told), "decided_by": how, "decided_at": self._now(), "saved_as": ""}
             return changes | {"news": how == "notification"}
 
         return self._change(held, change)
@@ -378,52 +375,11 @@ class PriorAuth:
             saved = ehr.create(copy, if_none_exist=once)
         except Trouble:  # the EHR's permission ended just now: the decision itself is kept, and is saved another time
             return held
-        return self._keep(held, {"saved_as": f"ClaimResponse/{saved.id}"}) if saved.state == "saved" else held
-
-
-def _answer_to(request: Resource, body: Any) -> Resource:
-    """The answer to this request; of several the one that names it. Raises Unreadable."""
-    found = [each for each in bundles_in(body) if claim_of(request) in claims_named(each)]
-    response = found[0] if len(found) == 1 else response_bundle(body)
-    read_decision(response)
-    if of_another_person(response, request):
-        raise Unreadable("the answer is about another person")
-    return response
-
-
-def _settled(submission: Submission, bundle: Resource, now: datetime) -> dict[str, Any]:
-    """The last exchange answered, where its answer was lost and this one names its Claim."""
-    last = submission.exchanges[-1]
-    if last.answer is not None or claim_of(read(last.request)) not in claims_named(bundle):
-        return {}
-    done = msgspec.structs.replace(last, answer=_ENCODE(bundle), answered=now, trouble="", said=())
-    return {"exchanges": (*submission.exchanges[:-1], done)}
-
-
-def _with_requests(bundle: Resource, current: Resource) -> Resource:
-    """An inquiry's answer does not tell what the payer asks for: while it waits, what it asked for before stands."""
-    said = read_decision(bundle)
-    if said.wanted or said.standing is not Standing.PENDED:
-        return bundle
-    kinds = {"CommunicationRequest", "Task"}
-    asked = [each for each in current.get("entry") or [] if each["resource"].get("resourceType") in kinds]
-    return {**bundle, "entry": [*bundle["entry"], *asked]}
-
-
-def _edition(form: Mapping[str, Any]) -> tuple[str, str, str]:
-    """By which one version of a form differs from another."""
-    meta = form.get("meta")
-    version = meta.get("versionId") if isinstance(meta, dict) else ""
-    return str(version or ""), str(form.get("authored", "")), str(form.get("status", ""))
+        if saved.state != "saved":
+            return held
+        decision, name = held.submission.decision, f"ClaimResponse/{saved.id}"
+        return self._change(held, lambda newest: {"saved_as": name} if newest.decision == decision else {})
 
 
 def _clinic(resource: Mapping[str, Any]) -> tuple[str, ...]:
     return npis(resource) if resource.get("resourceType") == "Organization" else ()
-
-
-def _same_request(bundle: Mapping[str, Any], submission: Submission) -> bool:
-    """Whether a response is to this request, or to an earlier form of it."""
-    requests = [read(each.request) for each in submission.exchanges]
-    ours = {claim_of(each) for each in requests}
-    ours |= set(names_of(read(submission.decision))) if submission.decision else set()
-    return bool(ours & set(meant_by(bundle))) and not of_another_person(bundle, requests[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,12 +12,13 @@ from cds_service.errors import CdsServiceError
 from cds_service.fhir.json import parse
 from smart_app.pas.closure import Resource
 from smart_app.pas.decision import Decision, LineDecision, Standing, Unreadable, read_decision
-from smart_app.pas.matching import claims_named, own_numbers
+from smart_app.pas.matching import bundles_in, claims_named, of_another_person, own_numbers, response_bundle
 from smart_app.payer_client import MAX_BYTES
 from smart_app.submissions import Exchange, Submission
 
 # The payer has looked at it and not taken it, or not let us in: it is not under way, whatever comes later.
 NOT_TAKEN = frozenset({"declined", "refused"})
+ENCODE = msgspec.json.Encoder(decimal_format="number").encode
 _NOTHING = Decision(identifier="", created="", lines=())
 
 
@@ -126,3 +128,47 @@ def _clear_names(bundle: Mapping[str, Any]) -> list[str]:
     except Unreadable:
         return []
     return [*claims_named(bundle), *(f"reference {line.reference}" for line in lines if line.reference)]
+
+
+def answer_to(request: Resource, body: Any) -> Resource:
+    """The answer to this request; of several the one that names it. Raises Unreadable."""
+    found = [each for each in bundles_in(body) if claim_of(request) in claims_named(each)]
+    response = found[0] if len(found) == 1 else response_bundle(body)
+    read_decision(response)
+    if of_another_person(response, request):
+        raise Unreadable("the answer is about another person")
+    return response
+
+
+def settled(submission: Submission, bundle: Resource, now: datetime) -> dict[str, Any]:
+    """The last exchange answered, where its answer was lost and this one names its Claim."""
+    last = submission.exchanges[-1]
+    if last.answer is not None or claim_of(read(last.request)) not in claims_named(bundle):
+        return {}
+    done = msgspec.structs.replace(last, answer=ENCODE(bundle), answered=now, trouble="", said=())
+    return {"exchanges": (*submission.exchanges[:-1], done)}
+
+
+def with_requests(bundle: Resource, current: Resource) -> Resource:
+    """An inquiry's answer does not tell what the payer asks for: while it waits, what it asked for before stands."""
+    said = read_decision(bundle)
+    if said.wanted or said.standing is not Standing.PENDED:
+        return bundle
+    kinds = {"CommunicationRequest", "Task"}
+    asked = [each for each in current.get("entry") or [] if each["resource"].get("resourceType") in kinds]
+    return {**bundle, "entry": [*bundle["entry"], *asked]}
+
+
+def edition_of(form: Mapping[str, Any]) -> tuple[str, str, str]:
+    """By which one version of a form differs from another."""
+    meta = form.get("meta")
+    version = meta.get("versionId") if isinstance(meta, dict) else ""
+    return str(version or ""), str(form.get("authored", "")), str(form.get("status", ""))
+
+
+def is_about(bundle: Mapping[str, Any], submission: Submission) -> bool:
+    """Whether a response is to this request, or to an earlier form of it."""
+    requests = [read(each.request) for each in submission.exchanges]
+    ours = {claim_of(each) for each in requests}
+    ours |= set(names_of(read(submission.decision))) if submission.decision else set()
+    return bool(ours & set(meant_by(bundle))) and not of_another_person(bundle, requests[0])

@@ -310,7 +310,7 @@ def test_SM42_a_permission_of_the_ehr_that_ends_while_the_payer_answers_loses_no
 
     payer.answer = and_end
     fields = visit.begin()
-    visit.submit(fields)
+    assert "PA-1" in visit.submit(fields)  # nothing of the EHR is needed to tell it
     ehr.refused_tokens.clear()
     visit.token = ""
     visit.launch()

@@ -25,7 +25,8 @@ def pended(visit: PasVisit, payer: ForeignPas) -> PasVisit:
     """A request that waits, at a payer that will tell of its decision."""
     payer.subscribing = subscribed
     payer.reading = lambda _ident: {"resourceType": "Subscription", "status": "active"}
-    payer.answer = lambda request: payer.response(request, line(1, "A4", reference="PEND-1"))
+    case = [{"value": "case-1"}]
+    payer.answer = lambda request: payer.response(request, line(1, "A4", reference="PEND-1"), identifier=case)
     assert BY_ITSELF in visit.submit()
     return visit
 
@@ -201,6 +202,7 @@ def stranger(bundle: dict[str, Any]) -> dict[str, Any]:
 WORDLESS = {
     "empty": lambda number: notification((number, None)),
     "id-only, without a number": lambda number: notification(newest=number),
+    "without any number": lambda _number: notification(),
     "a heartbeat after a loss": lambda number: notification(kind="heartbeat", newest=number),
 }
 
@@ -330,6 +332,10 @@ def test_P075_whatever_an_inquiry_brings_is_told_and_the_decision_stays(visit: P
         assert "PEND-1" in words, name
         assert "is still looking at it" in words, name
     assert "Member number missing" not in visit.look()
+    other = decided(visit, "A1", "PA-X", patient={"reference": "Patient/9"})
+    other["entry"].append({"resource": {"resourceType": "Patient", "id": "9", "birthDate": "1990-01-01"}})
+    payer.inquiry = lambda _request: payer.found(other)
+    assert "names no request like this one" in visit.do("check")
 
 
 def test_SM42_news_are_read_in_a_later_launch_by_another_person(

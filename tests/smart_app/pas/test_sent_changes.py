@@ -24,7 +24,10 @@ ELSEWHERE = {
     **FORM,
     "id": "form-3",
     "questionnaire": "https://payer.example.net/Questionnaire/other|1",
-    "extension": [{**FORM["extension"][0], "valueReference": {"reference": "MedicationRequest/another"}}],
+    "extension": [
+        {**FORM["extension"][0], "valueReference": {"reference": each}}
+        for each in ("MedicationRequest/another", "Coverage/cov-1")
+    ],
 }
 
 
