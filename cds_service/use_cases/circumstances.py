@@ -46,14 +46,20 @@ def circumstances(request: PasRequest, chart: Chart, payer: KnownPayer, as_of: d
 
 
 def _counts(request: PasRequest, chart: Chart, payer: KnownPayer, as_of: date) -> Iterator[bool]:
-    """Of every insurance beside the focal one: whether it may have to pay too, or first."""
+    """Of every insurance beside the focal one: whether it may have to pay too, or first.
+
+    A Coverage that comes along without being named by the Claim is one too.
+    """
+    others = [
+        resource
+        for entry, resource in zip(request.bundle.entries, request.local.resources, strict=True)
+        if entry.kind == "Coverage" and entry.index != request.coverage.index
+    ]
     for each in dicts(request.bundle.claim.resource.get("insurance")):
-        if each.get("focal") is True:
-            continue
-        coverage = request.local.entry(request.bundle.one(each.get("coverage"), request.bundle.claim))
-        if coverage is None:
+        named = request.bundle.one(each.get("coverage"), request.bundle.claim)
+        if each.get("focal") is not True and (named is None or named.kind != "Coverage"):
             yield True  # nobody can tell whose it is
-            continue
+    for coverage in others:
         held = read_coverage(chart, coverage, payer, as_of)
         yield held.active and not (held.payer == OURS and held.program is Program.STANDARD)
 

@@ -276,6 +276,20 @@ ROWS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
 ]  # fmt: skip
 
 
+def test_a_coverage_that_comes_along_unnamed_is_an_insurance_too(pas: Pas) -> None:
+    # 2.0.1 lets it through; 2.2 refuses it for its missing member number.
+    other = {
+        "resourceType": "Coverage",
+        "id": "cov-9",
+        "status": "active",
+        "beneficiary": PATIENT,
+        "payor": [{"display": "Some Other Plan"}],
+    }
+    for number, (status, action) in enumerate((("active", "A4"), ("cancelled", "A1")), 1):
+        answer = pas.submit(request(number=number, more=[other | {"status": status}]), "2.0.1")
+        assert actions(answer) == {1: action}
+
+
 @pytest.mark.parametrize(("made", "condition", "told"), [pytest.param(*rest, id=name) for name, *rest in ROWS])
 def test_what_a_request_says_against_itself(
     made: Callable[[], dict[str, Any]], condition: str, told: str, pas: Pas
