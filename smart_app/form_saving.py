@@ -58,11 +58,14 @@ class FormSaving:
             return Outcome("kept", self._forms.keep(launch, opened))
         return self._write(launch, ehr, opened, self._made(launch, opened, "in-progress"))
 
-    def sign(self, launch: Launch, ehr: EhrClient, opened: Opened) -> Outcome:
-        """Complete it: attested by who is signed in, now; signed electronically where the form asks for that."""
+    def sign(self, launch: Launch, ehr: EhrClient, opened: Opened, clock: str = "") -> Outcome:
+        """Complete it: attested by who is signed in, now; signed electronically where the form asks for that.
+
+        ``clock`` names the time zone of the browser, whose day it is where the EHR has no zone of its own.
+        """
         if not opened.work.may_sign:
             return Outcome("not_allowed", opened)
-        attested = self._attested(opened, zone_of(ehr.profile.time_zone))
+        attested = self._attested(opened, zone_of(ehr.profile.time_zone or clock))
         if not attested.view.ready or (opened.entry.adaptive and not opened.file.finished):
             return Outcome("not_ready", opened)
         response = self._made(launch, attested, "completed")
@@ -151,7 +154,7 @@ class FormSaving:
         return Outcome("conflict", self._forms.keep(launch, theirs))
 
     def _attested(self, opened: Opened, zone: tzinfo | None) -> Opened:
-        """Name and day of the attestation, where the form has these questions: who signs, on the clinic's day."""
+        """Name and day of the attestation, where the form has these questions: who signs, on that day in the zone."""
         author, day = opened.author, self._parts.now().astimezone(zone or UTC).date().isoformat()
         name = author.display or author.reference
         filling = opened.file.filling

@@ -166,7 +166,7 @@ def _handed(opened: Opened) -> Answer | str | tuple[str, int]:
 
 
 def _signed(opened: Opened) -> Answer | str | tuple[str, int]:
-    outcome = desk().saving.sign(g.launch, g.ehr, opened)
+    outcome = desk().saving.sign(g.launch, g.ehr, opened, request.form.get("clock", ""))
     if outcome.state in {"not_ready", "not_allowed"}:
         return page_of(outcome.opened, tried=True), 422
     if outcome.opened.file.status == "completed":

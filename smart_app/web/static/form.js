@@ -32,6 +32,7 @@
   let autosave = 0;
   let leaving = false;
 
+  form.elements.clock.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
   const csrf = form.elements.csrf_token.value;
   const post = (url, data) =>
     fetch(url, { method: "POST", body: data, headers: { "X-CSRF-Token": csrf, "X-Fragment": "1" }, redirect: "manual" });

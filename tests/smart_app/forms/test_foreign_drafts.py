@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -265,3 +266,27 @@ def test_AP11_the_clinics_zone_counts_with_its_summer_time(
     assert visit.fields()["z:q"] == "Europe/Berlin"
     visit.press("save", {"a:q": typed})
     assert values(answers_of(visit.saved)["q"]) == [{"valueDateTime": stored}]
+
+
+@pytest.mark.parametrize(
+    "zone", ["Pacific/Kiritimati", "Etc/GMT+12", ""]
+)  # never the same day; without a script, UTC's
+@pytest.mark.parametrize("configured", [True, False])
+def test_AP18_the_day_of_the_signature_is_that_of_the_signer(
+    app: AppUnderTest, ehr: SmartEhr, payer: ForeignPayer, zone: str, *, configured: bool
+) -> None:
+    if configured:
+        app.register(ehr, time_zone=zone)
+    visit = FormVisit(app, ehr, payer)
+    day = {"linkId": "attestation_date", "type": "date", "text": "Day", "required": True}
+    payer.packages = [package(questionnaire(day))]
+    visit.open()
+
+    def today() -> str:
+        return app.clock.now().astimezone(ZoneInfo(zone or "UTC")).date().isoformat()
+
+    possible = {today()}
+    visit.press("sign", {"clock": "Asia/Tokyo" if configured and zone else "" if configured else zone})
+    possible.add(today())
+    (signed,) = answers_of(visit.saved)["attestation_date"]
+    assert signed["valueDate"] in possible
