@@ -258,8 +258,8 @@ def test_fault_F06_404_on_a_search_is_not_absence(site: Site) -> None:
         ("-5", 2, 0.1),
         ("", 2, 0.1),
         ("Wed, 99 Foo 2026 99:99:99 GMT", 2, 0.1),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 1, 0),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 2, 0.1),
+        pytest.param(format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 1, 0, id="in an hour"),
+        pytest.param(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 2, 0.1, id="an hour ago"),
     ],
 )
 def test_fault_F07_retry_after(site: Site, retry_after: str, requests: int, least: float) -> None:
