@@ -70,7 +70,8 @@ class Launching(msgspec.Struct, frozen=True):
         found = self.discovery.of(ehr)
         if lacking := missing_features(found, ehr, standalone=not launch):
             raise Trouble("ehr_lacks", "capabilities_missing", details=lacking)
-        attempt = new_attempt(ehr, found, iss, launch, self.new_secret)
+        meant = iss if launch else ehr.iss  # the EHR's own spelling counts; a person's link does not (SM-10)
+        attempt = new_attempt(ehr, found, meant, launch, self.new_secret)
         binding = self.new_secret()
         expires = self.now() + timedelta(minutes=LIFE_MINUTES)
         self.store.begin_attempt(attempt.state, binding, ehr.id, msgspec.json.encode(attempt), expires)

@@ -214,6 +214,13 @@ def test_SM07_standalone_asks_for_launch_patient_and_never_for_launch(app, ehr):
     assert f"/launch?iss={quote(ehr.iss, safe='')}" in browser.get("/").text
 
 
+def test_SM10_a_persons_link_does_not_change_what_the_ehr_calls_itself(app, ehr):
+    app.register(ehr, standalone=True)
+    browser = app.browser()
+    browser.begin(ehr, launch="", iss=f"{ehr.iss}/")
+    assert browser.asked()["aud"] == ehr.iss
+
+
 def test_SM07_standalone_is_refused_where_it_is_not_registered(ehr, browser, caplog):
     assert browser.begin(ehr, launch="").status_code == 400
     assert reason_of(caplog) == "standalone_not_registered"
