@@ -53,8 +53,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    """As a newcomer's, with free ports and a small suite."""
-    return os.environ | {
+    """As a newcomer's, with free ports and a small suite; nothing of a make that this suite may run under."""
+    outside = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    return outside | {
         "CDS_PORT": str(free_port()),
         "APP_PORT": str(free_port()),
         "SANDBOX_PORT": str(free_port()),
