@@ -5,58 +5,30 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-import msgspec
 from flask import Flask
 
 from cds_service.adapters.guarded_http import GuardedHttp
 from cds_service.adapters.system import SystemClock, new_id
-from smart_app.keys import AppKeys
-from smart_app.launching import Launching
-from smart_app.open_launches import OpenLaunches
-from smart_app.outbound import Outbound
-from smart_app.registry import Registry
-from smart_app.registry_files import load_registry
+from smart_app.adapters.keys import AppKeys
+from smart_app.adapters.outbound import Outbound
+from smart_app.adapters.registry_files import load_registry
+from smart_app.adapters.store import AppStore
 from smart_app.settings import Settings, refuse_plain_http
 from smart_app.smart.discovery import Discovery
 from smart_app.smart.id_token import IdentityKeys
+from smart_app.smart.launching import Launching
+from smart_app.smart.open_launches import OpenLaunches
 from smart_app.smart.tokens import TokenEndpoint
-from smart_app.store import AppStore
 from smart_app.web import error_pages, forms_setup, launch_pages, prior_auth_setup, request_log, security
 from smart_app.web.cookies import Cookies
-from smart_app.web.security import parts
+from smart_app.web.parts import Parts, parts
+from smart_app.world import World
 
 __all__ = ["Parts", "World", "create_app", "parts", "real_world"]
 
 LARGEST_FORM = 2_000_000  # bytes of one posted form
-
-
-class World(msgspec.Struct, frozen=True):
-    """What the app needs of the machine; a test gives its own."""
-
-    now: Callable[[], datetime]
-    monotonic: Callable[[], float]
-    sleep: Callable[[float], None]
-    new_id: Callable[[], str]
-    new_secret: Callable[[], str]  # 256 bits, base64url
-    random_bytes: Callable[[int], bytes]
-    http: GuardedHttp
-
-
-class Parts(msgspec.Struct, frozen=True):
-    """All that pages work with (``web.security.parts``)."""
-
-    settings: Settings
-    world: World
-    registry: Registry
-    keys: AppKeys
-    store: AppStore
-    outbound: Outbound
-    launches: OpenLaunches
-    launching: Launching
-    cookies: Cookies
 
 
 def real_world(settings: Settings) -> World:

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from cds_service.errors import ConfigurationError
-from smart_app.app import World
+from smart_app.adapters.keys import AppKeys
+from smart_app.adapters.outbound import Egress, Outbound, OutboundFailure, json_object
+from smart_app.adapters.payer_client import PayerClient, PayerTrouble
+from smart_app.adapters.registry_files import load_registry
 from smart_app.errors import Trouble
-from smart_app.keys import AppKeys
-from smart_app.outbound import Egress, Outbound, OutboundFailure, json_object
-from smart_app.payer_client import PayerClient, PayerTrouble
 from smart_app.registry import EhrProfile, PayerProfile
-from smart_app.registry_files import load_registry
 from smart_app.settings import Settings, refuse_plain_http
 from smart_app.smart.assertion import client_assertion
 from smart_app.smart.discovery import Discovery, missing_features
+from smart_app.world import World
 
 _OWN_SECONDS = 5  # for the app's own key set
 

@@ -77,8 +77,8 @@ smart-app init --ehr-iss https://ehr.example.org/fhir --ehr-client-id coverage-a
 @click.option("--force", is_flag=True, help="Write registration files that are there already anew.")
 def init(config: Path | None, keys: Path | None, force: bool, allow_local: bool, **given: Any) -> None:
     """Make keys (mode 0600), and register an EHR and a payer. Safe to repeat: keys and files that are there stay."""
-    from smart_app import keys as key_files
-    from smart_app import registration
+    from smart_app.adapters import keys as key_files
+    from smart_app.adapters import registration
 
     settings = from_env()
     key_dir, config_dir = keys or settings.key_dir, config or settings.config_dir
@@ -110,8 +110,8 @@ def serve(host: str | None, port: int | None, workers: int | None, threads: int 
     settings = from_env()
 
     from cds_service.serving import refuse_taken_port
+    from smart_app.adapters.database import upgrade
     from smart_app.app import check_start, create_app, real_world
-    from smart_app.database import upgrade
     from smart_app.web.gunicorn_server import serve as run
 
     refuse_taken_port(settings.host, settings.port, "SMART_APP_")
@@ -145,7 +145,7 @@ def keys() -> None:
 @keys.command()
 def rotate() -> None:
     """Make new keys. The last signing pair stays published; restart the app to seal with the new key."""
-    from smart_app import keys as key_files
+    from smart_app.adapters import keys as key_files
 
     key_files.rotate(from_env().key_dir, lambda: secrets.token_urlsafe(32))
     click.echo("new keys are in use; once no EHR or payer keeps the old ones, run `smart-app keys retire`")
@@ -154,7 +154,7 @@ def rotate() -> None:
 @keys.command()
 def retire() -> None:
     """Stop publishing every signing pair but the newest."""
-    from smart_app import keys as key_files
+    from smart_app.adapters import keys as key_files
 
     key_files.retire(from_env().key_dir)
     click.echo("only the newest signing pair is published")
@@ -168,7 +168,7 @@ def db() -> None:
 @db.command()
 def upgrade() -> None:
     """Create the database, or bring it to this version. Safe to run at any time, by several processes at once."""
-    from smart_app import database
+    from smart_app.adapters import database
 
     click.echo(f"schema {database.upgrade(from_env().database_url)}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from joserfc import jws, jwt
 
-from smart_app.keys import ALGORITHMS, SigningKeys
+from smart_app.adapters.keys import ALGORITHMS, SigningKeys
 
 LIFE_SECONDS = 240  # below the 300 that a server may still accept, so that a slow clock does no harm
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -9,8 +9,8 @@ from urllib.parse import urljoin
 import msgspec
 
 from cds_service.clients import normal_base
+from smart_app.adapters.outbound import Outbound, OutboundFailure, egress_to_ehr, host_of, json_object
 from smart_app.errors import Trouble
-from smart_app.outbound import Outbound, OutboundFailure, egress_to_ehr, host_of, json_object
 from smart_app.registry import EhrProfile, base_of
 
 KEEP_SECONDS = 3_600  # SM-08

@@ -14,8 +14,8 @@ from joserfc.jwk import KeySet
 
 from cds_service.clients import normal_base
 from cds_service.fhir.references import normal
+from smart_app.adapters.outbound import JSON_BYTES, Outbound, OutboundFailure, egress_to_ehr, json_object
 from smart_app.errors import Trouble
-from smart_app.outbound import JSON_BYTES, Outbound, OutboundFailure, egress_to_ehr, json_object
 from smart_app.registry import EhrProfile, base_of
 from smart_app.smart.discovery import SmartConfiguration
 

@@ -12,9 +12,9 @@ from urllib.parse import quote_plus
 
 import msgspec
 
+from smart_app.adapters.keys import SigningKeys
+from smart_app.adapters.outbound import Answer, Outbound, OutboundFailure, egress_to_ehr, json_object
 from smart_app.errors import Trouble
-from smart_app.keys import SigningKeys
-from smart_app.outbound import Answer, Outbound, OutboundFailure, egress_to_ehr, json_object
 from smart_app.registry import EhrProfile
 from smart_app.smart.assertion import assertion_fields, client_assertion, read_secret
 from smart_app.smart.discovery import SmartConfiguration

@@ -13,8 +13,8 @@ from flask import Flask, g, render_template
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from smart_app.adapters.sealing import Unreadable
 from smart_app.errors import FormChanged, Trouble
-from smart_app.sealing import Unreadable
 
 _LOG = logging.getLogger(__name__)
 _FROM_EHR = "Please open the app again from the patient's chart."

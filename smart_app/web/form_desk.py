@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 from flask import current_app
 
-from smart_app.adaptive_form import AdaptiveForms
-from smart_app.coverage_form import CoverageForms
-from smart_app.form_parts import FormParts
-from smart_app.form_saving import FormSaving
+from smart_app.forms.adaptive_form import AdaptiveForms
+from smart_app.forms.coverage_form import CoverageForms
+from smart_app.forms.parts import FormParts
+from smart_app.forms.saving import FormSaving
 
 
 class FormDesk(msgspec.Struct, frozen=True):

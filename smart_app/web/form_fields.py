@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from werkzeug.datastructures import FileStorage, MultiDict
 
-from smart_app.coverage_form import Answered, Change, Opened, RowAdded, RowRemoved
+from smart_app.forms.coverage_form import Answered, Change, Opened, RowAdded, RowRemoved
 from smart_app.sdc import keys
 from smart_app.sdc.entry import Field, read_fields
 from smart_app.sdc.filling import same_value

@@ -10,14 +10,14 @@ import re
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
-from smart_app.adaptive_form import NotReady
-from smart_app.coverage_form import CoverageForms, Opened
 from smart_app.dtr.context import Wanted, asks_to_submit
 from smart_app.errors import Trouble
-from smart_app.form_layout import every
-from smart_app.form_saving import Outcome
-from smart_app.form_state import FormEntry, FormStore, Work
-from smart_app.opening import Choice, open_launch
+from smart_app.forms.adaptive_form import NotReady
+from smart_app.forms.coverage_form import CoverageForms, Opened
+from smart_app.forms.layout import every
+from smart_app.forms.opening import Choice, open_launch
+from smart_app.forms.saving import Outcome
+from smart_app.forms.state import FormEntry, FormStore, Work
 from smart_app.sdc.view_shapes import FormView, ItemView
 from smart_app.web.form_desk import desk
 from smart_app.web.form_fields import changes_in, row_change

@@ -9,13 +9,13 @@ import msgspec
 
 from cds_service.fhir.concepts import dicts, word
 from cds_service.pictures.svg import Picture
-from smart_app.coverage_form import Opened
 from smart_app.dtr.dose_limits import Limits, read_limits
-from smart_app.form_parts import FormParts
+from smart_app.forms.coverage_form import Opened
+from smart_app.forms.parts import FormParts
+from smart_app.forms.what_if import Resolve, assessment_of
 from smart_app.pictures.dose import dose_picture
 from smart_app.pictures.pain import AFTER, pain_picture
 from smart_app.pictures.timeline import opioid_picture
-from smart_app.what_if import Resolve, assessment_of
 
 # Questions that a drawing helps with; the first of them that is shown gets it.
 _TIMELINE_AT = ("noninvasive_trial_weeks", "systemic_opioid_fixed_schedule", "systemic_opioid_included")

@@ -9,13 +9,14 @@ from flask import Blueprint, Response, g, redirect, render_template, request, ur
 from werkzeug.wrappers import Response as Answer
 
 from cds_service.fhir.concepts import dicts, word
-from smart_app.adaptive_form import further_questionnaires, keep_on_order
-from smart_app.coverage_form import Opened, with_file
+from smart_app.adapters.payer_client import PayerTrouble
 from smart_app.errors import Trouble
-from smart_app.form_layout import every
-from smart_app.form_saving import signed_order
-from smart_app.form_words import name_of, title_of, what
-from smart_app.payer_client import PayerTrouble
+from smart_app.forms.adaptive_form import further_questionnaires, keep_on_order
+from smart_app.forms.coverage_form import Opened, with_file
+from smart_app.forms.layout import every
+from smart_app.forms.saving import signed_order
+from smart_app.forms.what_if import RATE_UNITS, STRENGTH_UNITS, Strength, Trial, attempt, start
+from smart_app.forms.words import name_of, title_of, what
 from smart_app.pictures.dose import dose_picture
 from smart_app.sdc import keys
 from smart_app.sdc.filling import Origin
@@ -28,7 +29,6 @@ from smart_app.web.form_desk import desk
 from smart_app.web.form_fields import FOUND, REFERRED
 from smart_app.web.form_pictures import drug_orders, limits_of, pictures_of, resolver
 from smart_app.web.security import launch_required
-from smart_app.what_if import RATE_UNITS, STRENGTH_UNITS, Strength, Trial, attempt, start
 
 blueprint = Blueprint("form_side", __name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from flask import Flask, g, render_template
 
-from smart_app.coverage_form import Opened
-from smart_app.form_layout import arrange, every, from_chart, is_hand_over
-from smart_app.form_saving import ATTESTED_BY, ATTESTED_ON
-from smart_app.form_words import kind_words, title_of, when, who
+from smart_app.forms.coverage_form import Opened
+from smart_app.forms.layout import arrange, every, from_chart, is_hand_over
+from smart_app.forms.saving import ATTESTED_BY, ATTESTED_ON
+from smart_app.forms.words import kind_words, title_of, when, who
 from smart_app.sdc import keys
 from smart_app.sdc.response import unasked_answers
 from smart_app.sdc.texts import shown

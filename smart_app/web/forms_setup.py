@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flask import Flask
 from joserfc import jws
 
 from cds_service.adapters.policy_files import load_vocabulary
 from cds_service.domain.vocabulary import Vocabulary
-from smart_app.adaptive_form import AdaptiveForms
-from smart_app.coverage_form import CoverageForms
-from smart_app.form_parts import FormParts, SeenPackages
-from smart_app.form_saving import FormSaving
-from smart_app.keys import SigningKeys
-from smart_app.payer_client import PayerClient
+from smart_app.adapters.keys import SigningKeys
+from smart_app.adapters.payer_client import PayerClient
+from smart_app.forms.adaptive_form import AdaptiveForms
+from smart_app.forms.coverage_form import CoverageForms
+from smart_app.forms.parts import FormParts, SeenPackages
+from smart_app.forms.saving import FormSaving
 from smart_app.registry import PayerProfile
 from smart_app.smart.assertion import client_assertion
 from smart_app.web import form_pages, form_side_pages, form_view, refill_pages, supported_payers
 from smart_app.web.form_desk import FormDesk
-
-if TYPE_CHECKING:
-    from smart_app.app import Parts
+from smart_app.web.parts import Parts
 
 _ALGORITHM = "ES384"  # where a payer's file names none
 

@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
@@ -15,9 +14,7 @@ from gunicorn.app.base import BaseApplication
 from cds_service.serving import JsonLogger, bracketed
 from smart_app.settings import Settings
 from smart_app.web.log_lines import capture_logging
-
-if TYPE_CHECKING:
-    from smart_app.app import Parts
+from smart_app.web.parts import Parts
 
 HOUSEKEEPING_SECONDS = 60
 DRAIN_SECONDS = 20

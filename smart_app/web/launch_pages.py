@@ -9,10 +9,11 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, g, jsonify, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from smart_app.adapters.outbound import json_object
 from smart_app.errors import Trouble
-from smart_app.outbound import json_object
 from smart_app.smart.authorization import name_of
-from smart_app.web.security import launch_required, no_browser, open_launch, parts
+from smart_app.web.parts import parts
+from smart_app.web.security import launch_required, no_browser, open_launch
 
 KEYS_SECONDS = 300  # for which others may keep our key set
 LARGEST_REPORT = 20_000

@@ -8,7 +8,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from cds_service.errors import CdsServiceError
 from cds_service.fhir.json import parse
 from smart_app.errors import FormChanged
-from smart_app.prior_auth import PriorAuth
+from smart_app.prior_auth.conversation import PriorAuth
 from smart_app.web.security import no_browser
 
 MAX_BYTES = 20_000_000

@@ -10,16 +10,16 @@ from flask import Blueprint, Response, current_app, g, jsonify, redirect, render
 from werkzeug.wrappers import Response as Answer
 
 from cds_service.fhir.references import host_of
+from smart_app.adapters.payer_client import PayerTrouble
+from smart_app.adapters.submissions import Held
 from smart_app.dtr.context import Wanted, from_app_context, from_fhir_context, resolve
 from smart_app.errors import FormChanged, Trouble
-from smart_app.form_state import FormStore
+from smart_app.forms.state import FormStore
 from smart_app.pas.decision import Standing
 from smart_app.pas.systems import CPT, HCPCS, NDC
-from smart_app.payer_client import PayerTrouble
-from smart_app.prior_auth import PriorAuth
-from smart_app.prior_auth_ready import Ready, ready
-from smart_app.prior_auth_standing import decision_of, in_force, is_over, label_of, unanswered
-from smart_app.submissions import Held
+from smart_app.prior_auth.conversation import PriorAuth
+from smart_app.prior_auth.ready import Ready, ready
+from smart_app.prior_auth.standing import decision_of, in_force, is_over, label_of, unanswered
 from smart_app.web.security import launch_required
 
 blueprint = Blueprint("prior_auth", __name__)

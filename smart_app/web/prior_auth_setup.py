@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from flask import Flask
 
-from smart_app.prior_auth import PriorAuth
-from smart_app.submissions import Submissions
+from smart_app.adapters.submissions import Submissions
+from smart_app.prior_auth.conversation import PriorAuth
 from smart_app.web import notifications, prior_auth_pages
-
-if TYPE_CHECKING:
-    from smart_app.app import Parts
+from smart_app.web.parts import Parts
 
 
 def install(app: Flask, made: Parts) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
-from smart_app.coverage_form import Opened
+from smart_app.forms.coverage_form import Opened
 from smart_app.sdc.populate import Change
 from smart_app.sdc.texts import shown
 from smart_app.web.form_desk import desk

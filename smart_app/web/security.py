@@ -6,14 +6,12 @@ import base64
 import hmac
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, g, request
 
 from smart_app.errors import Trouble
-
-if TYPE_CHECKING:
-    from smart_app.app import Parts
+from smart_app.web.parts import parts
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -28,12 +26,6 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-
-
-def parts() -> Parts:
-    """What the app was put together from."""
-    found: Parts = current_app.extensions["smart_app"]
-    return found
 
 
 def install(app: Flask) -> None:

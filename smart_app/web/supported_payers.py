@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from smart_app.registry import PayerProfile
-from smart_app.web.security import parts
+from smart_app.web.parts import parts
 
 blueprint = Blueprint("payers", __name__)
 

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
-from smart_app.keys import AppKeys, make_missing
+from smart_app.adapters.keys import AppKeys, make_missing
 from tests.support.smart_ehr import SmartEhr
 from tests.support.smart_visit import AppUnderTest
 

@@ -17,10 +17,12 @@ from flask import Flask
 from werkzeug.test import Client, TestResponse
 
 from cds_service.adapters.guarded_http import GuardedHttp
-from smart_app.app import Parts, World, create_app
-from smart_app.database import upgrade
-from smart_app.keys import AppKeys
+from smart_app.adapters.database import upgrade
+from smart_app.adapters.keys import AppKeys
+from smart_app.app import create_app
 from smart_app.settings import Settings
+from smart_app.web.parts import Parts
+from smart_app.world import World
 from tests.support.smart_ehr import CLIENT, SmartEhr
 
 PUBLIC = "https://app.example.net"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smart_app.keys import AppKeys, make_missing
+from smart_app.adapters.keys import AppKeys, make_missing
 from tests.support.foreign_payer import ForeignPayer
 from tests.support.form_visit import FormVisit, chart_of
 from tests.support.smart_ehr import SmartEhr

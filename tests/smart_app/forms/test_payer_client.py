@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cds_service.adapters.guarded_http import GuardedHttp
-from smart_app.keys import AppKeys
-from smart_app.outbound import Outbound
-from smart_app.payer_client import PayerClient, PayerTrouble
+from smart_app.adapters.keys import AppKeys
+from smart_app.adapters.outbound import Outbound
+from smart_app.adapters.payer_client import PayerClient, PayerTrouble
 from smart_app.registry import PayerProfile
 from smart_app.smart.assertion import client_assertion
 from tests.support.foreign_payer import ForeignPayer, outcome, package, questionnaire

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smart_app.keys import AppKeys, make_missing
+from smart_app.adapters.keys import AppKeys, make_missing
 from tests.support.foreign_pas import ForeignPas
 from tests.support.form_visit import chart_of
 from tests.support.pas_visit import FORM, PasVisit

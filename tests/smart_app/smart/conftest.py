@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smart_app.keys import AppKeys, make_missing
+from smart_app.adapters.keys import AppKeys, make_missing
 from tests.support.smart_ehr import SmartEhr
 from tests.support.smart_visit import AppUnderTest, Browser
 

@@ -17,8 +17,8 @@ import requests
 from click.testing import CliRunner
 
 from smart_app import cli
-from smart_app.keys import AppKeys
-from smart_app.registry_files import load_registry
+from smart_app.adapters.keys import AppKeys
+from smart_app.adapters.registry_files import load_registry
 from tests.support.smart_ehr import CLIENT, SmartEhr, plain
 
 BIN = Path(sys.executable).parent

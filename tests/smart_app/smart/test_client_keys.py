@@ -13,8 +13,8 @@ import pytest
 from joserfc import jwk, jws, jwt
 
 from cds_service.errors import ConfigurationError
-from smart_app.keys import SEALING_FILE, SIGNING_FILE, AppKeys, make_missing, retire, rotate
-from smart_app.sealing import Sealer, Unreadable
+from smart_app.adapters.keys import SEALING_FILE, SIGNING_FILE, AppKeys, make_missing, retire, rotate
+from smart_app.adapters.sealing import Sealer, Unreadable
 from smart_app.smart.assertion import client_assertion
 from tests.support.smart_visit import reason_of
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from werkzeug.wrappers import Request, Response
 
-from smart_app.ehr_client import EhrClient
+from smart_app.adapters.ehr_client import EhrClient
 from smart_app.errors import Relaunch
 from tests.support.smart_ehr import Grant, SmartEhr, outcome, plain
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import trustme
 
-from smart_app.outbound import OutboundFailure, egress_to_ehr, egress_to_payer
+from smart_app.adapters.outbound import OutboundFailure, egress_to_ehr, egress_to_payer
 from smart_app.registry import EhrProfile, PayerProfile
 from smart_app.smart import discovery
 from tests.support.smart_ehr import SmartEhr

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from flask import g
 
-from smart_app.database import LAUNCH
+from smart_app.adapters.database import LAUNCH
+from smart_app.adapters.store import AppStore, digest
 from smart_app.errors import FormChanged, Relaunch, Trouble
-from smart_app.store import AppStore, digest
 from smart_app.web.gunicorn_server import keep_house
 from smart_app.web.security import launch_required
 from tests.support.smart_ehr import plain

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from cds_service.errors import ConfigurationError
+from smart_app.adapters.registry_files import load_registry
 from smart_app.app import check_start
 from smart_app.registry import EhrProfile, PayerProfile
-from smart_app.registry_files import load_registry
 from smart_app.settings import VARIABLES, Settings, from_env, refuse_plain_http
 from tests.support.smart_visit import write_yaml
 

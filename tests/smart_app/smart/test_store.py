@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from cds_service.errors import ConfigurationError
-from smart_app.database import (
+from smart_app.adapters.database import (
     NEWEST,
     PAYER_WORD,
     SUBMISSION_NAME,
@@ -22,10 +22,10 @@ from smart_app.database import (
     upgrade,
     version_of,
 )
+from smart_app.adapters.sealing import Sealer
+from smart_app.adapters.store import AppStore, LaunchRow, digest
+from smart_app.adapters.submissions import Exchange, Submission, Submissions
 from smart_app.errors import FormChanged
-from smart_app.sealing import Sealer
-from smart_app.store import AppStore, LaunchRow, digest
-from smart_app.submissions import Exchange, Submission, Submissions
 from tests.support.postgres import PostgresServer, programs
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

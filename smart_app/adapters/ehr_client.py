@@ -17,8 +17,8 @@ from cds_service.adapters.guarded_http import MAX_BYTES
 from cds_service.errors import CdsServiceError
 from cds_service.fhir import json as fhir_json
 from cds_service.fhir.references import host_of, normal
+from smart_app.adapters.outbound import Answer, Outbound, OutboundFailure, egress_to_ehr
 from smart_app.errors import Relaunch
-from smart_app.outbound import Answer, Outbound, OutboundFailure, egress_to_ehr
 from smart_app.registry import EhrProfile, base_of
 
 MOST_PAGES = 20

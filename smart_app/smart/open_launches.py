@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from smart_app.ehr_client import EhrClient
+from smart_app.adapters.ehr_client import EhrClient
+from smart_app.adapters.outbound import Outbound
+from smart_app.adapters.store import AppStore, LaunchRow, digest
 from smart_app.errors import Relaunch, Trouble
-from smart_app.outbound import Outbound
 from smart_app.registry import EhrProfile, Registry
 from smart_app.sessions import Launch
 from smart_app.smart.discovery import Discovery
 from smart_app.smart.tokens import RefreshFailed, TokenEndpoint, Tokens
-from smart_app.store import AppStore, LaunchRow, digest
 
 REFRESH_SECONDS = 30  # within which whoever takes a refresh token has its answer
 _POLL_SECONDS = 0.05

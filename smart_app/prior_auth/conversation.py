@@ -13,7 +13,9 @@ from typing import Any
 
 import msgspec
 
-from smart_app.ehr_client import EhrClient
+from smart_app.adapters.ehr_client import EhrClient
+from smart_app.adapters.payer_client import PayerClient, PayerTrouble
+from smart_app.adapters.submissions import Exchange, Held, Submission, Submissions
 from smart_app.errors import FormChanged, Trouble
 from smart_app.pas.closure import Resource, gather
 from smart_app.pas.decision import Unreadable, read_decision
@@ -24,10 +26,9 @@ from smart_app.pas.ready import evidence_of, npis
 from smart_app.pas.request import Line, build, lines_of
 from smart_app.pas.request import Submission as Parts
 from smart_app.pas.update import cancelled, with_documents
-from smart_app.payer_client import PayerClient, PayerTrouble
-from smart_app.payer_news import PayerNews
-from smart_app.prior_auth_ready import Ready, provider_of
-from smart_app.prior_auth_standing import (
+from smart_app.prior_auth.payer_news import PayerNews
+from smart_app.prior_auth.ready import Ready, provider_of
+from smart_app.prior_auth.standing import (
     ENCODE,
     answer_to,
     claim_of,
@@ -46,7 +47,6 @@ from smart_app.prior_auth_standing import (
 )
 from smart_app.registry import EhrProfile, PayerProfile, Registry, base_of
 from smart_app.sessions import Launch
-from smart_app.submissions import Exchange, Held, Submission, Submissions
 
 SENDER = "urn:ietf:rfc:3986"
 MOST_EVIDENCE = 20  # resources that go along because an answer rests on them

@@ -12,7 +12,8 @@ from cds_service.fhir.concepts import dicts, word
 from cds_service.fhir.dates import period
 from cds_service.fhir.operation_outcome import operation_outcome
 from cds_service.fhir.references import host_of
-from smart_app.chart_reads import FirstRound, at_once, first_round, prescriptions, related, unseen_words
+from smart_app.adapters.ehr_client import EhrClient
+from smart_app.adapters.payer_client import PayerTrouble
 from smart_app.dtr.context import (
     ORDER_TYPES,
     Wanted,
@@ -29,12 +30,11 @@ from smart_app.dtr.package_request import package_request, self_contained
 from smart_app.dtr.payer_choice import payer_of
 from smart_app.dtr.signed_order import Draft, sketch
 from smart_app.dtr.signer import may_sign, role_of
-from smart_app.ehr_client import EhrClient
 from smart_app.errors import Trouble
-from smart_app.form_parts import FormParts
-from smart_app.form_state import ChartCopy, FormEntry, FormStore, PackageCopy, Work
-from smart_app.form_words import name_of
-from smart_app.payer_client import PayerTrouble
+from smart_app.forms.chart_reads import FirstRound, at_once, first_round, prescriptions, related, unseen_words
+from smart_app.forms.parts import FormParts
+from smart_app.forms.state import ChartCopy, FormEntry, FormStore, PackageCopy, Work
+from smart_app.forms.words import name_of
 from smart_app.pictures.timeline import opioids
 from smart_app.registry import PayerProfile
 from smart_app.sdc.filling import Author

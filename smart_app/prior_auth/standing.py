@@ -10,11 +10,11 @@ import msgspec
 
 from cds_service.errors import CdsServiceError
 from cds_service.fhir.json import parse
+from smart_app.adapters.payer_client import MAX_BYTES
+from smart_app.adapters.submissions import Exchange, Submission
 from smart_app.pas.closure import Resource
 from smart_app.pas.decision import Decision, LineDecision, Standing, Unreadable, read_decision
 from smart_app.pas.matching import bundles_in, claims_named, of_another_person, own_numbers, response_bundle
-from smart_app.payer_client import MAX_BYTES
-from smart_app.submissions import Exchange, Submission
 
 # The payer has looked at it and not taken it, or not let us in: it is not under way, whatever comes later.
 NOT_TAKEN = frozenset({"declined", "refused"})

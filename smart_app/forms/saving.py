@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from smart_app.coverage_form import CoverageForms, Opened, as_left, with_file
+from smart_app.adapters.ehr_client import EhrClient, Saved
 from smart_app.dtr.context import ORDER_TYPES
 from smart_app.dtr.signature import signed
 from smart_app.dtr.signed_order import Draft, Signed, find
 from smart_app.dtr.urls import SIGNATURE
 from smart_app.dtr.wire import Links, ResponseState, hand_off, header, others_of, references_of, without_orphans
-from smart_app.ehr_client import EhrClient, Saved
-from smart_app.form_parts import FormParts
+from smart_app.forms.coverage_form import CoverageForms, Opened, as_left, with_file
+from smart_app.forms.parts import FormParts
 from smart_app.sdc import filling as fillings
 from smart_app.sdc import keys
 from smart_app.sdc.entry import zone_of

@@ -15,8 +15,8 @@ import msgspec
 from cds_service.fhir.concepts import dicts, word
 from cds_service.fhir.patient_gate import PatientGate
 from cds_service.fhir.references import host_of, normal
+from smart_app.adapters.ehr_client import EhrClient, Seen
 from smart_app.dtr.context import ORDER_TYPES, Wanted
-from smart_app.ehr_client import EhrClient, Seen
 from smart_app.errors import Trouble
 from smart_app.sessions import Launch
 

@@ -10,11 +10,11 @@ from datetime import datetime
 import msgspec
 
 from cds_service.domain.vocabulary import Vocabulary
+from smart_app.adapters.payer_client import PayerClient
+from smart_app.adapters.store import AppStore
 from smart_app.dtr.package import FormPackage
 from smart_app.dtr.signature import Sign
-from smart_app.payer_client import PayerClient
 from smart_app.registry import Registry
-from smart_app.store import AppStore
 
 
 class SeenPackages:

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from cds_service.domain.record import Therapy
+from smart_app.adapters.store import AppStore
 from smart_app.dtr.context import NOTHING, Wanted
 from smart_app.dtr.signed_order import Draft
 from smart_app.errors import FormChanged
 from smart_app.sdc.context import Found
 from smart_app.sdc.filling import Author, Filling
-from smart_app.store import AppStore
 
 Resource = dict[str, Any]
 

@@ -9,11 +9,11 @@ import msgspec
 
 from cds_service.fhir.patient_gate import PatientGate
 from cds_service.fhir.references import host_of
-from smart_app.chart_reads import related
+from smart_app.adapters.ehr_client import EhrClient
 from smart_app.dtr.context import Wanted
 from smart_app.dtr.payer_choice import payer_of
-from smart_app.ehr_client import EhrClient
 from smart_app.errors import Trouble
+from smart_app.forms.chart_reads import related
 from smart_app.pas.closure import Resource
 from smart_app.pas.ready import Choice, FormChoice, choices, finished_forms, npis, organization
 from smart_app.pas.request import ORDER_TYPES, CodeNeeded, lines_of

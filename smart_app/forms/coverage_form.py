@@ -15,12 +15,12 @@ import msgspec
 
 from cds_service.fhir.concepts import dicts
 from cds_service.fhir.operation_outcome import operation_outcome
-from smart_app.chart_reads import at_once
+from smart_app.adapters.ehr_client import EhrClient, Seen
 from smart_app.dtr.wire import intended_use_of, others_of, payers_own_of
-from smart_app.ehr_client import EhrClient, Seen
 from smart_app.errors import Trouble
-from smart_app.form_parts import FormParts
-from smart_app.form_state import (
+from smart_app.forms.chart_reads import at_once
+from smart_app.forms.parts import FormParts
+from smart_app.forms.state import (
     ChartCopy,
     Failed,
     FormEntry,

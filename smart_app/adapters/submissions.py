@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import sqlalchemy as sa
 
-from smart_app.database import PAYER_SUBSCRIPTION, PAYER_WORD, SUBMISSION, SUBMISSION_NAME, SUBMISSION_TURN
+from smart_app.adapters.database import PAYER_SUBSCRIPTION, PAYER_WORD, SUBMISSION, SUBMISSION_NAME, SUBMISSION_TURN
+from smart_app.adapters.sealing import Sealer
+from smart_app.adapters.store import digest, micros
 from smart_app.errors import FormChanged
-from smart_app.sealing import Sealer
-from smart_app.store import digest, micros
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):

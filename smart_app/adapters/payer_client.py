@@ -17,8 +17,8 @@ from cds_service.clients import normal_base
 from cds_service.errors import CdsServiceError
 from cds_service.fhir.concepts import word
 from cds_service.fhir.json import parse
+from smart_app.adapters.outbound import Answer, Outbound, OutboundFailure, egress_to_payer, host_of
 from smart_app.dtr.package import Packages, Resource, messages_of, read_packages
-from smart_app.outbound import Answer, Outbound, OutboundFailure, egress_to_payer, host_of
 from smart_app.registry import PayerProfile, base_of
 
 MAX_BYTES = 20_000_000

@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from cds_service.fhir.concepts import word
+from smart_app.adapters.payer_client import PayerClient, PayerTrouble
+from smart_app.adapters.submissions import Submissions
 from smart_app.pas.closure import Resource
 from smart_app.pas.matching import bundles_in
 from smart_app.pas.notification import Notice, read_notice
 from smart_app.pas.subscription import subscription
-from smart_app.payer_client import PayerClient, PayerTrouble
 from smart_app.registry import PayerProfile
-from smart_app.submissions import Submissions
 
 ENDED = frozenset({"error", "off"})
 _GONE = frozenset({404, 410})

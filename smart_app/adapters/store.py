@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import sqlalchemy as sa
 
-from smart_app.database import ATTEMPT, FORM, LAUNCH, NEWEST, engine_of, version_of
+from smart_app.adapters.database import ATTEMPT, FORM, LAUNCH, NEWEST, engine_of, version_of
+from smart_app.adapters.sealing import Sealer
 from smart_app.errors import FormChanged
-from smart_app.sealing import Sealer
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from smart_app.ehr_client import EhrClient
+from smart_app.adapters.ehr_client import EhrClient
+from smart_app.adapters.store import AppStore
 from smart_app.errors import Relaunch, Trouble
-from smart_app.open_launches import OpenLaunches
 from smart_app.people import banner_of, name_in, npi_in
 from smart_app.registry import EhrProfile, Registry
 from smart_app.sessions import FhirUser, Launch, PatientBanner
@@ -19,9 +19,9 @@ from smart_app.smart import context
 from smart_app.smart.authorization import LIFE_MINUTES, LONGEST_LAUNCH, Attempt, authorization_url, name_of, new_attempt
 from smart_app.smart.discovery import Discovery, missing_features
 from smart_app.smart.id_token import Identity, IdentityKeys, verify
+from smart_app.smart.open_launches import OpenLaunches
 from smart_app.smart.scopes import about_a_patient, may_save
 from smart_app.smart.tokens import TokenEndpoint, TokenResponse
-from smart_app.store import AppStore
 
 _LOG = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from cds_service.errors import ConfigurationError
-from smart_app.sealing import KEY_ID_BYTES, Sealer
+from smart_app.adapters.sealing import KEY_ID_BYTES, Sealer
 
 ALGORITHMS = ("RS384", "ES384")
 SIGNING_FILE = "signing.json"

@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 
 from cds_service.fhir.concepts import dicts, word
-from smart_app.coverage_form import CoverageForms, Opened, lookup_of, with_file
+from smart_app.adapters.ehr_client import EhrClient
+from smart_app.adapters.payer_client import PayerTrouble
 from smart_app.dtr.urls import COVERAGE_INFORMATION, DTR
 from smart_app.dtr.wire import payers_own_of
-from smart_app.ehr_client import EhrClient
 from smart_app.errors import Trouble
-from smart_app.form_parts import FormParts
-from smart_app.form_saving import FormSaving, assertion_in
-from smart_app.opening import TROUBLE_PAGES
-from smart_app.payer_client import PayerTrouble
+from smart_app.forms.coverage_form import CoverageForms, Opened, lookup_of, with_file
+from smart_app.forms.opening import TROUBLE_PAGES
+from smart_app.forms.parts import FormParts
+from smart_app.forms.saving import FormSaving, assertion_in
 from smart_app.sdc.adaptive import grow
 from smart_app.sdc.populate import populate
 from smart_app.sdc.shapes import UnusableQuestionnaire

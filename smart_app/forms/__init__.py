@@ -1,0 +1,1 @@
+"""What a launch's forms go through: found, opened, filled in, saved."""

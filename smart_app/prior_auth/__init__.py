@@ -1,0 +1,1 @@
+"""What a request for prior authorization goes through: made, sent, heard of, changed, taken back."""
