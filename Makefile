@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' --universal --python-version 3.11
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST_ARGS ?=
 KILLS ?= 500
 DATABASE ?= sqlite

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 # Before any module of ours is imported: what a developer has exported must not change a result.
-for _name in [name for name in os.environ if name.upper().startswith(("CDS_", "SANDBOX_"))]:
+for _name in [name for name in os.environ if name.upper().startswith(("CDS_", "SMART_APP_", "SANDBOX_"))]:
     del os.environ[_name]
 for _name in [name for name in os.environ if name.upper().endswith("_PROXY")]:
     del os.environ[_name]

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import certifi
@@ -250,11 +250,24 @@ def tls_policy(ca_file: str | None, client_certificate: tuple[str, str] | None =
     Raises:
         OSError: a file cannot be read, or holds no certificate or key.
     """
-    policy = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    policy.minimum_version = ssl.TLSVersion.TLSv1_2
-    policy.load_verify_locations(cafile=ca_file or certifi.where())
+    if ca_file is None and client_certificate is None:
+        return _with_public_authorities()
+    policy = _bare_policy(ca_file or certifi.where())
     if client_certificate is not None:
         policy.load_cert_chain(*client_certificate)
+    return policy
+
+
+@cache
+def _with_public_authorities() -> ssl.SSLContext:
+    """Shared by all who trust them: reading the list takes a hundredth of a second, and holding it a megabyte."""
+    return _bare_policy(certifi.where())
+
+
+def _bare_policy(authorities: str) -> ssl.SSLContext:
+    policy = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    policy.minimum_version = ssl.TLSVersion.TLSv1_2
+    policy.load_verify_locations(cafile=authorities)
     return policy
 
 
