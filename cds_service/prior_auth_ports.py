@@ -159,22 +159,10 @@ class Subscriptions(Protocol):
         """All of one client."""
         ...
 
-    def set_status(self, ident: str, status: str, error: str, audit: AuditEntry) -> None:
-        """After a handshake, or a delivery that failed for good."""
-        ...
-
     def delete(self, ident: str, audit: AuditEntry) -> None:
         """Switch it off; its undelivered notices are discarded."""
         ...
 
     def events_since(self, ident: str, first: int, last: int) -> Sequence[tuple[int, datetime, str, int]]:
         """Events ``first`` to ``last``: number, instant, case, version."""
-        ...
-
-
-class Outbox(Protocol):
-    """What is to be delivered; owned by the delivery worker, which extends it with leases and attempts."""
-
-    def pending(self) -> int:
-        """How many entries are neither done, dead, skipped nor discarded."""
         ...

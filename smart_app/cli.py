@@ -68,7 +68,6 @@ smart-app init --ehr-iss https://ehr.example.org/fhir --ehr-client-id coverage-a
 @click.option("--payer-dtr-base", help="DTR base URL of a payer to register.")
 @click.option("--payer-dtr-version", type=click.Choice(["2.0.1", "2.1", "2.2"]), default="2.0.1", show_default=True)
 @click.option("--payer-pas-base", default="", help="Its PAS base URL, if it takes requests.")
-@click.option("--payer-pas-version", type=click.Choice(["2.0.1", "2.1", "2.2"]), default="2.0.1", show_default=True)
 @click.option("--payer-client-id", help="As which that payer has registered the app.")
 @click.option("--payer-id", default="payer", show_default=True, help="Name of its file: payers/ID.yaml.")
 @click.option("--payer-name", multiple=True, help="As coverages display it; the first is shown; may be repeated.")

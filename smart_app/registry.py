@@ -55,7 +55,6 @@ class PayerProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     dtr_base: str
     dtr_version: str = "2.0.1"  # or "2.1", "2.2": how the app writes; it reads all
     pas_base: str = ""
-    pas_version: str = "2.0.1"  # or "2.1", "2.2"
     client_id: str
     token_url: str = ""  # "": asked of {dtr_base}/.well-known/smart-configuration
     token_hosts: tuple[str, ...] = ()  # hosts that a discovered token endpoint may be on beside the payer's own

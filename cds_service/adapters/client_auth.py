@@ -93,16 +93,6 @@ class ClientAuthenticator:
             raise NotAuthenticated("life_too_long")
 
 
-def entitled(caller: Caller, hook: str) -> None:
-    """Refuse a known client that is not registered for this hook (row 32).
-
-    Raises:
-        NotAllowed: it is not.
-    """
-    if hook not in caller.profile.hooks:
-        raise NotAllowed("this client is not registered for this hook")
-
-
 def _check_audience(claims: _Claims, profile: ClientProfile, url: str) -> None:
     """One of the values must be the exact URL called, or one that the operator settled with this client."""
     said = (claims.aud,) if isinstance(claims.aud, str) else claims.aud

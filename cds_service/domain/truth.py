@@ -29,17 +29,6 @@ def all_of(parts: Iterable[Truth]) -> Truth:
     return result
 
 
-def any_of(parts: Iterable[Truth]) -> Truth:
-    """Kleene OR: met if any part is, else unknown if any is, else not met."""
-    result = Truth.NOT_MET
-    for part in parts:
-        if part is Truth.MET:
-            return Truth.MET
-        if part is Truth.UNKNOWN:
-            result = Truth.UNKNOWN
-    return result
-
-
 def negate(part: Truth) -> Truth:
     """Kleene NOT: the negation of unknown is unknown."""
     if part is Truth.UNKNOWN:

@@ -118,11 +118,6 @@ def choose(chart: Chart, coverages: Coverages, order: Resource) -> CoverageChoic
     return _without_ours(others, coverages.availability)
 
 
-def choose_coverage(chart: Chart, order: Resource, payer: Payer, as_of: date) -> CoverageChoice:
-    """``choose`` for a single order; with several orders read the Coverages once."""
-    return choose(chart, read_coverages(chart, know(payer), as_of), order)
-
-
 def _best(candidates: list[CoverageFacts], why: str) -> CoverageChoice:
     """One of our own Coverages, or the finding that they cannot be told apart."""
     candidates = [held for held in candidates if held.active] or candidates

@@ -6,18 +6,12 @@ import re
 from typing import Any
 
 from cds_service.domain.vocabulary import RouteGroup, Vocabulary
-from cds_service.fhir.solutions import Resource, codes_of, members_of, text_of
+from cds_service.fhir.solutions import codes_of, members_of, text_of
 
 _WORDS = re.compile(r"[a-z]+")
 _DENIALS = frozenset({"not", "no", "non", "never", "except", "avoid", "without", "instead", "or"})
 _OF_BEFORE = frozenset({"stop", "stopped", "discontinue", "replaces", "after", "previous", "failed"})
 NEURAXIAL = (RouteGroup.INTRATHECAL, RouteGroup.EPIDURAL, RouteGroup.INTRASPINAL)
-
-
-def read_route(resource: Resource, vocabulary: Vocabulary) -> tuple[RouteGroup | None, bool, str]:
-    """Route group of a MedicationRequest, whether one is given but not understood, and its text."""
-    dosages = members_of(resource, "dosageInstruction")
-    return order_route([d["route"] for d in dosages if type(d) is dict and "route" in d], vocabulary)
 
 
 def order_route(stated: list[Any], vocabulary: Vocabulary) -> tuple[RouteGroup | None, bool, str]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import groupby
@@ -251,8 +251,3 @@ def _decimals(value: Fraction, places: int) -> str:
     scaled = round(value * 10**places)
     whole, rest = divmod(scaled, 10**places)
     return f"{whole}.{rest:0{places}d}"
-
-
-def totals(rows: Iterable[Figures]) -> Mapping[Group, Figures]:
-    """The rows by group, for those who look one up."""
-    return {row.group: row for row in rows}

@@ -52,7 +52,6 @@ def _payer(given: Mapping[str, Any]) -> dict[str, Any]:
         "dtr_base": given["payer_dtr_base"],
         "dtr_version": given["payer_dtr_version"],
         "pas_base": given["payer_pas_base"],
-        "pas_version": given["payer_pas_version"],
         "client_id": given["payer_client_id"],
     }
 

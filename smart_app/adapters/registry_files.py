@@ -111,7 +111,6 @@ def _payer_complaints(payer: PayerProfile, lenient: bool) -> Objections:
         if name == "dtr_base" or getattr(payer, name):
             yield from _address(name, getattr(payer, name), allow_http=payer.allow_http and lenient)
     yield from _choice("dtr_version", payer.dtr_version, VERSIONS)
-    yield from _choice("pas_version", payer.pas_version, VERSIONS)
     yield from _scopes("scopes", payer.scopes)
     yield from _scopes("pas_scopes", payer.pas_scopes)
     yield from _hosts("token_hosts", payer.token_hosts)

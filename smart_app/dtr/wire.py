@@ -16,7 +16,6 @@ from cds_service.fhir.concepts import dicts, word
 from smart_app.dtr.urls import COVERAGE_INFORMATION, DTR, INTENDED_USE, QR_CONTEXT, QR_COVERAGE, SIGNATURE
 from smart_app.sdc.filling import Author
 
-VERSIONS = ("2.0.1", "2.1", "2.2")
 _INTENDED_USE_SYSTEM = {
     "2.0.1": "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp",
     "2.1": "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp",

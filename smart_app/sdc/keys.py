@@ -7,13 +7,11 @@ are anything a payer writes; the four characters with a meaning here are escaped
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from urllib.parse import unquote
 
 from smart_app.sdc.shapes import Form, Item
 
 _ESCAPED = {"%": "%25", "/": "%2F", "[": "%5B", "]": "%5D"}
-_ROW = re.compile(r"\[([0-9]+)\]")
 _LAST_ROW = re.compile(r"\[([0-9]+)\]\Z")
 
 
@@ -30,12 +28,6 @@ def below(parent: str, link_id: str) -> str:
 def row(key: str, number: int) -> str:
     """The key of row ``number``, from 1."""
     return f"{key}[{number}]"
-
-
-@lru_cache(maxsize=4096)
-def without_rows(key: str) -> str:
-    """The key with every row number taken out: the item's path, the same for all its repetitions."""
-    return _ROW.sub("", key)
 
 
 def parent(key: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from smart_app.sdc import keys
 from smart_app.sdc.context import Context
 from smart_app.sdc.evaluation import look
-from smart_app.sdc.filling import NOTHING, UNREAD, Answer, AnswerState, Author, Filling, Note, Origin
+from smart_app.sdc.filling import NOTHING, Answer, AnswerState, Author, Filling, Note, Origin
 from smart_app.sdc.shapes import Form, Fragment, Item
 from smart_app.sdc.tree import Tree
 
@@ -288,8 +288,3 @@ def with_authors(filling: Filling, author: Author) -> Filling:
         )
         states[key] = msgspec.structs.replace(state, answers=answers)
     return msgspec.structs.replace(filling, states=states)
-
-
-def unread_keys(filling: Filling) -> tuple[str, ...]:
-    """Keys of texts that are no value of their item, and so are in no response."""
-    return tuple(key for key, state in filling.states.items() if any(UNREAD in one.value for one in state.answers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 
 import msgspec
@@ -14,7 +15,7 @@ from smart_app.errors import Trouble
 from smart_app.forms.adaptive_form import further_questionnaires, keep_on_order
 from smart_app.forms.coverage_form import Opened, with_file
 from smart_app.forms.layout import every
-from smart_app.forms.saving import signed_order
+from smart_app.forms.saving import handed_off, signed_order
 from smart_app.forms.what_if import RATE_UNITS, STRENGTH_UNITS, Strength, Trial, attempt, start
 from smart_app.forms.words import name_of, title_of, what
 from smart_app.pictures.dose import dose_picture
@@ -203,8 +204,22 @@ def download(number: int) -> Response:
     opened = _opened(number)
     done = opened.file.completed
     resource = done if done is not None else desk().saving.response(g.launch, opened, "in-progress")
+    return _file(resource, "coverage-form.json")
+
+
+@blueprint.get("/l/<launch_id>/form/<int:number>/hand-off")
+@launch_required
+def collection(number: int) -> Answer:
+    """The signed form with all that it refers to, for a request that is made elsewhere (AP-32)."""
+    opened = _opened(number)
+    if opened.file.completed is None:
+        return redirect(url_for("forms.form", number=number), 303)
+    return _file(handed_off(g.launch, g.ehr, opened), "coverage-form-with-references.json")
+
+
+def _file(resource: Mapping[str, object], name: str) -> Response:
     response = Response(_ENCODE(resource), mimetype="application/fhir+json")
-    response.headers["Content-Disposition"] = 'attachment; filename="coverage-form.json"'
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 

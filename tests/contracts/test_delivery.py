@@ -34,7 +34,7 @@ from cds_service.use_cases.deliver_outbox import (
     payer_destination,
     subscriber_destination,
 )
-from tests.support.deliveries import NOON, put_case, put_notices, put_subscription
+from tests.support.deliveries import NOON, pending, put_case, put_notices, put_subscription
 from tests.support.fault_server import closed_port
 from tests.support.payer_receiver import Fault, ReceiverServer
 from tests.support.postgres import PostgresServer, programs
@@ -172,7 +172,7 @@ def test_fault_F15_an_endpoint_that_is_away_for_six_hours_gets_everything_in_ord
         receiver.receiver.always = None
         bench.clock.move(timedelta(minutes=15))
         deadline = time.monotonic() + 30
-        while bench.queue.pending() and time.monotonic() < deadline:
+        while pending(bench.queue) and time.monotonic() < deadline:
             lane.step()
             bench.clock.move(timedelta(seconds=1))
     assert set(receiver.receiver.effects.values()) == {1}
@@ -263,7 +263,7 @@ def test_fault_F23_four_workers_at_once_send_everything_once(url: str, bench: Be
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 60
-    while bench.queue.pending() and time.monotonic() < deadline:
+    while pending(bench.queue) and time.monotonic() < deadline:
         time.sleep(0.02)
     stopping.set()
     for thread in threads:

@@ -19,7 +19,7 @@ from cds_service.delivery_ports import Claim, Settled
 from cds_service.domain.delivery import Delivery, Sent, Step
 from cds_service.domain.prior_auth import AuditEntry
 from cds_service.prior_auth_ports import OutboxEntry
-from tests.support.deliveries import NOON, put_case, put_notices, put_subscription, response_bundle
+from tests.support.deliveries import NOON, pending, put_case, put_notices, put_subscription, response_bundle
 
 SECOND = timedelta(seconds=1)
 LEASE = timedelta(seconds=60)
@@ -75,7 +75,7 @@ def test_D01_a_row_is_written_with_its_transaction_or_not_at_all(database: Datab
     assert states(database) == []
     put_case(database, "c1", [1])
     assert states(database) == [("c1", 1, "ready")]
-    assert outbox.pending() == 1
+    assert pending(outbox) == 1
 
 
 def test_D01_what_is_lent_are_the_stored_bytes_of_the_version(database: Database, outbox: SqlOutbox) -> None:
@@ -169,7 +169,7 @@ def test_D13_F23_two_workers_never_hold_the_same_row(url: str, database: Databas
 
     def work(number: int) -> None:
         outbox = SqlOutbox(stores[number])
-        while outbox.pending():
+        while pending(outbox):
             lent = take(outbox, owner=f"w{number}", most=5)
             with guard:
                 seen.extend((each.case_id, each.seq) for each in lent)

@@ -15,6 +15,7 @@ import msgspec
 from cds_service.adapters.sql.migrate import migrate
 from cds_service.adapters.sql.outbox import SqlOutbox
 from tests.support import pas_bundles
+from tests.support.deliveries import pending
 from tests.support.fault_server import closed_port
 from tests.support.pas_service import Pas
 
@@ -44,7 +45,7 @@ def test_fault_F15_the_answer_never_waits_for_the_payers_systems(tmp_path: Path)
     assert pas.submit(pas_bundles.request()).status == 200
     [row] = pas.rows("SELECT destination, state, seq, n FROM outbox")
     assert tuple(row) == ("core", "ready", 1, 1)
-    assert SqlOutbox(pas.service.sql.database).pending() == 1
+    assert pending(SqlOutbox(pas.service.sql.database)) == 1
     assert pas.submit(pas_bundles.request()).status == 200  # the same again is no second message
     assert len(pas.rows("SELECT id FROM outbox")) == 1
 

@@ -11,12 +11,27 @@ import sqlalchemy as sa
 
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.instants import microseconds
-from cds_service.adapters.sql.outbox import enqueue
+from cds_service.adapters.sql.outbox import SqlOutbox, enqueue
 from cds_service.adapters.sql.prior_auth_tables import PA_CASE, PA_VERSION, SUBSCRIPTION
+from cds_service.delivery_ports import Claim, Settled
+from cds_service.domain.delivery import Sent, Step
 from cds_service.prior_auth_ports import OutboxEntry
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SYSTEM = "https://payer.example.org/claim-response"
+
+
+def pending(outbox: SqlOutbox) -> int:
+    """How many rows are still to be carried."""
+    return sum(each.count for each in outbox.waiting() if each.state in ("ready", "leased"))
+
+
+def answer_handshakes(outbox: SqlOutbox, now: datetime) -> None:
+    """As a worker does whose every notification is taken."""
+    claim = Claim(kind="notification", destination="", owner="w", most=100, lease=timedelta(seconds=60))
+    for each in outbox.claim(claim, now):
+        settled = Settled(each, Sent(state="done", status=200), Step(state="done", due=now, reason=""))
+        outbox.settle([settled], "w", now)
 
 
 def response_bundle(case_id: str, n: int, **changes: object) -> bytes:

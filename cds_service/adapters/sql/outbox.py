@@ -95,16 +95,11 @@ def enqueue(connection: sa.Connection, case_id: str, entries: Sequence[OutboxEnt
 
 
 class SqlOutbox:
-    """``delivery_ports.DeliveryQueue`` and ``prior_auth_ports.Outbox``. Safe to share between threads."""
+    """``delivery_ports.DeliveryQueue``. Safe to share between threads."""
 
     def __init__(self, database: Database) -> None:
         """``database`` may be shared with other stores of this process."""
         self._database = database
-
-    def pending(self) -> int:
-        """See ``prior_auth_ports.Outbox``."""
-        query = sa.select(sa.func.count()).where(OUTBOX.c.state.in_(("ready", "leased")))
-        return int(self._database.read(lambda session: session.execute(query).scalar()) or 0)
 
     def due(self, kind: str, destination: str, now: datetime) -> bool:
         """See ``delivery_ports.DeliveryQueue``; takes no lock, so that idle workers do not hold SQLite's."""

@@ -57,16 +57,6 @@ class SqlSubscriptions:
         rows = self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [record_of(row) for row in rows]
 
-    def set_status(self, ident: str, status: str, error: str, entry: AuditEntry) -> None:
-        """See ``Subscriptions``."""
-
-        def work(connection: sa.Connection) -> None:
-            update = sa.update(SUBSCRIPTION).where(_SUB.id == ident, _SUB.status != "off")
-            connection.execute(update.values(status=status, error=error))
-            audit.append(connection, [entry])
-
-        self._database.session(work, durable=True)
-
     def delete(self, ident: str, entry: AuditEntry) -> None:
         """See ``Subscriptions``."""
 

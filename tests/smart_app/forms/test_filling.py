@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from smart_app.dtr.wire import references_of
 from tests.support.foreign_payer import ForeignPayer, package, questionnaire
 from tests.support.form_visit import ORDER, FormVisit, answers_of, origin_of
 from tests.support.smart_ehr import SmartEhr
@@ -430,6 +431,27 @@ def test_AP21_where_the_ehr_only_shows_the_form_is_completed_here_and_downloaded
     done = visit.browser.get(f"/l/{visit.launch_id}/form/1/download").json
     assert done["status"] == "completed"
     assert visit.responses() == []
+
+
+def test_AP32_the_signed_form_can_be_taken_along_with_all_that_it_refers_to(
+    visit: FormVisit, payer: ForeignPayer
+) -> None:
+    payer.packages = [package(questionnaire(WHY))]
+    visit.open()
+    address = f"/l/{visit.launch_id}/form/1/hand-off"
+    assert visit.browser.get(address).location.endswith("/form/1")  # not before it is signed
+    visit.press("save", {"a:why": "kept"})
+    visit.press("sign")
+    assert address in visit.page
+    taken = visit.browser.get(address)
+    assert taken.headers["Content-Disposition"] == 'attachment; filename="coverage-form-with-references.json"'
+    kinds = [entry["resource"]["resourceType"] for entry in taken.json["entry"]]
+    assert kinds[0] == "QuestionnaireResponse"
+    assert taken.json["entry"][0]["resource"]["status"] == "completed"
+    assert {"Patient", "Coverage", "MedicationRequest"} <= set(kinds[1:])
+    assert len(set(kinds)) == len(kinds)
+    named = {entry["fullUrl"].partition("/fhir/")[2] for entry in taken.json["entry"]}
+    assert set(references_of(taken.json["entry"][0]["resource"])) <= named
 
 
 def test_AP21_another_window_was_quicker_and_nothing_is_lost_silently(visit: FormVisit, payer: ForeignPayer) -> None:

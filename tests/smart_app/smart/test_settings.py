@@ -228,7 +228,6 @@ def test_a_wrong_ehr_file_is_refused_with_file_and_line(tmp_path, change, compla
         ({"pas_base": "http://payer.example.org"}, "pas_base: found http://payer.example.org; allowed: https"),
         ({"token_url": "/token"}, "token_url"),
         ({"dtr_version": "2.0"}, "dtr_version: found 2.0; allowed: 2.0.1, 2.1, 2.2"),
-        ({"pas_version": "1"}, "pas_version"),
         ({"names": []}, "names: found none"),
         ({"identifiers": ["urn:x"]}, "identifiers: found another form; allowed: system|value"),
         ({"call_seconds": 100}, "call_seconds: found 100; allowed: 1 to 60"),

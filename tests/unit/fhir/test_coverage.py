@@ -9,7 +9,8 @@ import pytest
 
 from cds_service.domain.determination import Program
 from cds_service.domain.payer import Payer, ProgramRules
-from cds_service.fhir.coverage import CoverageChoice, choose, choose_coverage, know, read_coverages
+from cds_service.fhir.chart import Chart
+from cds_service.fhir.coverage import CoverageChoice, choose, know, read_coverages
 from cds_service.ports import Fetched
 from tests.unit.fhir.charts import SUBJECT, chart_of, concept, order
 
@@ -47,9 +48,13 @@ def coverage(ident: str = "cov", **elements: Any) -> dict[str, Any]:
     }
 
 
+def chosen(chart: Chart, draft: dict[str, Any]) -> CoverageChoice:
+    return choose(chart, read_coverages(chart, know(PAYER), AS_OF), draft)
+
+
 def pick(*stored: dict[str, Any], insurance: tuple[str, ...] = ()) -> CoverageChoice:
     draft = order(insurance=[{"reference": reference} for reference in insurance])
-    return choose_coverage(chart_of(*stored, drafts=[draft]), draft, PAYER, AS_OF)
+    return chosen(chart_of(*stored, drafts=[draft]), draft)
 
 
 def organization(**elements: Any) -> dict[str, Any]:
@@ -215,13 +220,12 @@ def test_crd_40_112_none_is_not_the_same_as_not_seen(
     prefetch: dict[str, Any], fetched: dict[str, Fetched], state: str
 ) -> None:
     chart = chart_of(drafts=[order()], prefetch=prefetch, fetched=fetched)
-    choice = choose(chart, read_coverages(chart, know(PAYER), AS_OF), order())
-    assert choice.state == state
+    assert chosen(chart, order()).state == state
 
 
 def test_a_coverage_of_nobody_known_is_not_taken_for_none() -> None:
     chart = chart_of(coverage(beneficiary={"display": "Sample, Pat"}))
-    assert choose_coverage(chart, order(), PAYER, AS_OF).state == "not_readable"
+    assert chosen(chart, order()).state == "not_readable"
 
 
 MEMBER = {"type": concept("http://terminology.hl7.org/CodeSystem/v2-0203", "MB"), "value": "M7"}

@@ -14,7 +14,6 @@ from cds_service.domain.order import OrderKind
 from cds_service.domain.record import Code
 from cds_service.domain.vocabulary import RouteGroup
 from cds_service.fhir.orders import may_cumulate, read_order
-from cds_service.fhir.routes import read_route
 from tests.support.dose_setting import (
     RXNORM,
     SNOMED,
@@ -233,7 +232,6 @@ class TestRoute:
         resource = request([drug("morphine", 20)], [{**rate(1, "mL/d"), "route": route}], route=None)
         read = order(resource)
         assert (read.route, read.route_unclear) == (group, unclear)
-        assert read_route(parsed(resource), VOCABULARY)[:2] == (group, unclear)
 
     def test_no_route(self):
         read = order(request([drug("morphine", 20)], [rate(1, "mL/d")], route=None))
