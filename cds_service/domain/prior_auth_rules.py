@@ -59,6 +59,7 @@ class PriorAuthRules(msgspec.Struct, frozen=True, kw_only=True):
     attestation_days: int = 90
     order_days: int = 365
     least_age: int = 18
+    coverage_ending: str = "approve"  # or "wait": a Coverage that ends within what would be authorized
     updates: str = "accept"  # or "refuse"
     deadline_seconds: int = 8
     number_prefix: str = "A"

@@ -91,6 +91,13 @@ def covered_throughout(coverage: Resource, period: tuple[date, date]) -> bool:
     return begun and ("end" not in stated or (end is not None and period[1] <= end))
 
 
+def ends_within(coverage: Resource, period: tuple[date, date]) -> date | None:
+    """The Coverage's last day, where it is before the last of ``period``."""
+    stated = coverage.get("period")
+    end = day(stated.get("end"), last=True) if type(stated) is dict else None
+    return end if end is not None and end < period[1] else None
+
+
 def _past(end: Any, as_of: date) -> bool:
     if end is None:
         return False

@@ -29,7 +29,13 @@ from cds_service.fhir.coverage import CoverageChoice
 from cds_service.fhir.pas.request import PasRequest, RequestedLine
 from cds_service.fhir.pas.systems import CANCEL, ICD10CM, INITIAL
 from cds_service.use_cases.billing_fit import classified_as_advised, code_fits, quantity_fits
-from cds_service.use_cases.circumstances import answers_fit, circumstances, covered_throughout, still_current
+from cds_service.use_cases.circumstances import (
+    answers_fit,
+    circumstances,
+    covered_throughout,
+    ends_within,
+    still_current,
+)
 from cds_service.use_cases.contradictions import (
     answers_plain,
     dates_fit,
@@ -64,6 +70,7 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     period: tuple[date, date] | None  # of an approval on this day
     billing: BillingCode | None
     most_units: int | None  # billing units that dose and period come to
+    coverage_ends: date | None = None  # where that is before the period's end
     member: str = ""  # as order-sign looks authorizations up
     doubts: tuple[Flag, ...] = ()  # flags with which a machine approves nothing
 
@@ -234,6 +241,7 @@ def _assessed(ground: _Ground, line: RequestedLine, judged: Judged | None) -> As
         period=period,
         billing=billing,
         most_units=most,
+        coverage_ends=ends_within(ground.held, period) if period else None,
         member=ground.coverage.member_id,
         doubts=tuple(flag for flag in determination.flags if flag.code in ground.pas.blocking_flags)
         if determination
@@ -310,7 +318,7 @@ def _conditions(
         "criteria_met": determination.decision is Decision.MEETS and not determination.missing_facts,
         "program_standard": determination.program is Program.STANDARD,
         "coverage_in_force": ground.shared["coverage_in_force"],
-        "covered_throughout": period is None or covered_throughout(ground.held, period),
+        "covered_throughout": period is None or covered_throughout(ground.held, _to_be_covered(ground, line, period)),
         "benefit_medical": ground.benefit == "medical",
         "order_active": order.status == "active"
         and order.intent == "order"
@@ -333,6 +341,13 @@ def _conditions(
             ground.pas.contrary_diagnoses, ground.rules.vocabulary, ground.answers, _diagnoses(ground, order, judged)
         ),
     }
+
+
+def _to_be_covered(ground: _Ground, line: RequestedLine, period: tuple[date, date]) -> tuple[date, date]:
+    """All that would be authorized; or up to the day of service, where the payer approves beyond the plan year."""
+    if ground.pas.coverage_ending == "wait":
+        return period
+    return period[0], max(period[0], line.start or period[0])
 
 
 def _diagnoses(ground: _Ground, order: Order, judged: Judged) -> tuple[Code, ...]:

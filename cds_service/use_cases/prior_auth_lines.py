@@ -137,6 +137,8 @@ def approval_reasons(assessed: Assessed) -> tuple[Reason, ...]:
     units = _units_text(assessed)
     if units:
         found.append(Reason(units))
+    if assessed.coverage_ends:
+        found.append(Reason(f"holds while the member is covered: the coverage sent ends on {assessed.coverage_ends}"))
     return tuple(found)
 
 
@@ -163,7 +165,7 @@ _PLAIN = {
     "request_type_stated": "it is not settled whether this is a trial, permanent therapy or a renewal",
     "program_standard": "another rule comes first for this member's program: a person decides",
     "coverage_in_force": "no coverage of this payer in force could be told",
-    "covered_throughout": "the coverage does not hold until the last day that would be authorized: a person decides",
+    "covered_throughout": "the coverage does not hold as long as it would have to: a person decides",
     "benefit_medical": "the drug is supplied under the pharmacy benefit",
     "order_active": "the order is not an active, signed one",
     "nothing_doubtful": "something in the request speaks against itself or could not be read",

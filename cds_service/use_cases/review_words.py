@@ -101,7 +101,7 @@ _CONDITIONS = {
     "criteria_met": "all criteria appear met and nothing is missing",
     "program_standard": "the member's program is Standard",
     "coverage_in_force": "the coverage is in force",
-    "covered_throughout": "the coverage lasts as long as an approval would",
+    "covered_throughout": "the coverage lasts as long as it has to",
     "benefit_medical": "the medical benefit pays",
     "order_active": "the order is active and signed",
     "dose_within_table": "dose and concentration are within the guideline's table",

@@ -147,9 +147,13 @@ def changed(kind: str, **changes: Any) -> dict[str, Any]:
     return bundle
 
 
-def insured_for(**period: str) -> dict[str, Any]:
+def insured_for(serviced: str = "", **period: str) -> dict[str, Any]:
     """A trial, of which the last day would be 1 April, under a Coverage of this period."""
-    return changed("Coverage", period={"start": "2025-01-01"} | period)
+    bundle = request(items=[item(servicedDate=serviced)]) if serviced else request()
+    next(each for each in bundle["entry"] if each["resource"]["resourceType"] == "Coverage")["resource"]["period"] = {
+        "start": "2025-01-01"
+    } | period
+    return bundle
 
 
 def for_a_year(end: str) -> dict[str, Any]:
@@ -270,14 +274,16 @@ AROUND: list[tuple[str, dict[str, Any], str, str]] = [
     ("procedure ended", procedure(occurrencePeriod={"end": ENDED}), "still_current", "has ended"),
     ("procedure before today", procedure(occurrenceDateTime=f"{ENDED}T08:00:00Z"), "still_current", "has ended"),
     ("procedure to come", procedure(occurrenceDateTime="2026-03-09"), "", ""),
-    # A plan year that ends within the trial's month: whether the next one goes on paying is not known today.
-    ("a coverage that ends too soon", insured_for(end="2026-03-31"), "covered_throughout", "does not hold until"),
+    # A plan year that ends within the trial's month: the membership usually goes on; the note says what it hangs on.
+    ("a coverage that ends within the month", insured_for(end="2026-03-31"), "",
+     "while the member is covered: the coverage sent ends on 2026-03-31"),
     ("a coverage until the last day", insured_for(end="2026-04-01"), "", ""),
-    ("a coverage until that month", insured_for(start="2026", end="2026-04"), "", ""),
     ("a coverage without an end", insured_for(), "", ""),
     ("an end of coverage that is none", insured_for(end="soon"), "covered_throughout", "the coverage does not hold"),
-    ("a year under a coverage of this year", for_a_year(end="2026-12-31"), "covered_throughout", "does not hold"),
-    ("a year under a coverage as long", for_a_year(end="2027-03-01"), "", ""),
+    ("a service after the coverage", insured_for(end="2026-03-15", serviced="2026-03-20"), "covered_throughout",
+     "the coverage does not hold"),
+    ("a service on its last day", insured_for(end="2026-03-20", serviced="2026-03-20"), "", "ends on 2026-03-20"),
+    ("a year under a coverage of this year", for_a_year(end="2026-12-31"), "", "ends on 2026-12-31"),
     # Answers of a fortnight ago with today's date under them: nobody says that they still hold.
     ("a form of a fortnight ago, attested today", formed(authored="2026-02-16T09:00:00Z"), "attested", "signature"),
     ("a form of yesterday, attested today", formed(authored="2026-03-01T22:00:00Z"), "", ""),
@@ -337,6 +343,24 @@ def test_an_ended_coverage_waits_for_a_person(pas: Pas) -> None:
     bundle = request()
     bundle["entry"][2]["resource"]["period"] = {"start": "2025-01-01", "end": "2025-12-31"}
     assert actions(pas.submit(bundle)) == {1: "A4"}
+
+
+# A payer that authorizes no day on which the coverage is not known to hold.
+ENDING = [
+    ("a coverage that ends too soon", insured_for(end="2026-03-31"), "A4"),
+    ("a coverage until the last day", insured_for(end="2026-04-01"), "A1"),
+    ("a coverage until that month", insured_for(start="2026", end="2026-04"), "A1"),
+    ("a coverage without an end", insured_for(), "A1"),
+    ("a year under a coverage of this year", for_a_year(end="2026-12-31"), "A4"),
+    ("a year under a coverage as long", for_a_year(end="2027-03-01"), "A1"),
+]
+
+
+@pytest.mark.parametrize(("bundle", "action"), [pytest.param(*rest, id=name) for name, *rest in ENDING])
+def test_a_payer_may_leave_a_coverage_that_ends_to_a_person(bundle: dict[str, Any], action: str, start: Starts) -> None:
+    answer = start(configuration=with_rules(coverage_ending="wait")).submit(bundle)
+    assert actions(answer) == {1: action}
+    assert ("the coverage does not hold as long" in notes(answer)) is (action == "A4")
 
 
 def test_a_payer_may_take_the_table_for_advice(start: Starts) -> None:
