@@ -91,6 +91,7 @@ def response_of(writing: Writing, ident: str, bundle_ident: str) -> bytes:
             state=case.state,
             lines=case.summary.lines,
             note=writing.note,
+            due=case.due,
             wanted=writing.wanted,
             context=case.summary.context,
             reviewer=writing.reviewer,

@@ -109,6 +109,7 @@ class InquirePriorAuth:
                 state=case.state,
                 lines=case.summary.lines,
                 note=case.summary.note,
+                due=case.due,
                 whole_cancelled=case.state is CaseState.CANCELLED,
                 context=case.summary.context,
                 wanted=_still_wanted(stored),

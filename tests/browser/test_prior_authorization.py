@@ -120,6 +120,7 @@ def test_a_request_that_a_person_approves_shows_it_without_reloading(page: Page,
     app = open_request(page)
     submit(app)
     expect_standing(app, "Being reviewed")
+    expect(app.locator("main")).to_contain_text("A decision is due by")
     case = reference(app)
     desk = open_case(app, demo.cds, case, "Ada Quill")
     for line in desk.get_by_role("radio", name="Approve as asked for").all():

@@ -339,6 +339,21 @@ def test_a_member_of_another_program_waits_for_a_person(pas: Pas) -> None:
     assert "program" in notes(answer)
 
 
+def test_an_answer_that_waits_says_by_when_a_person_decides(pas: Pas) -> None:
+    expedited = request(values=without("life_expectancy_ge_3_months"))
+    expedited["entry"][0]["resource"]["priority"] = concept(
+        "http://terminology.hl7.org/CodeSystem/processpriority", "stat"
+    )
+    answer = pas.submit(expedited)
+    case = pas.case_of(answer)
+    assert case.due is not None
+    assert f"A decision is due by {case.due:%Y-%m-%d %H:%M} UTC." in claim_response(answer.json)["disposition"]
+
+
+def test_an_answer_that_is_decided_says_of_nothing_that_it_is_due(pas: Pas) -> None:
+    assert "disposition" not in claim_response(pas.submit(request()).json)
+
+
 def test_an_ended_coverage_waits_for_a_person(pas: Pas) -> None:
     bundle = request()
     bundle["entry"][2]["resource"]["period"] = {"start": "2025-01-01", "end": "2025-12-31"}

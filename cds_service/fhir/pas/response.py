@@ -6,7 +6,7 @@ echoed keeps the request's fullUrl and its numbers as they were written.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +43,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     state: CaseState
     lines: tuple[CaseLine, ...]
     note: str = ""
+    due: datetime | None = None  # of the decision, while a line waits
     wanted: tuple[str, ...] = ()  # texts of what is still asked for
     context: str = ""
     reviewer: Reviewer | None = None
@@ -138,7 +139,7 @@ def _claim_response(request: PasRequest, said: Said, echo: _Echo) -> dict[str, A
         "request": _request_reference(request),
         "outcome": _outcome(said),
     }
-    disposition = said.note or _disposition(said)
+    disposition = " ".join(words for words in (said.note or _disposition(said), _due(said)) if words)
     if disposition:
         response["disposition"] = disposition
     _numbers(response, said)
@@ -192,6 +193,13 @@ def _disposition(said: Said) -> str:
         others = len(said.lines) - waiting
         return f"{others} of {len(said.lines)} lines settled; {waiting} still {'waits' if waiting == 1 else 'wait'}."
     return ""
+
+
+def _due(said: Said) -> str:
+    """By when a person decides: no element of the profile holds it, and those who wait want to know."""
+    if said.due is None or not any(line.action is ReviewAction.PENDED for line in said.lines):
+        return ""
+    return f"A decision is due by {said.due.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
 
 
 def _numbers(response: dict[str, Any], said: Said) -> None:
