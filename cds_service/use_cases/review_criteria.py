@@ -12,7 +12,13 @@ import msgspec
 
 from cds_service.domain.prior_auth import ADVERSE, CaseLine, HumanDecision
 from cds_service.policy.model import Guideline
-from cds_service.use_cases.review_words import DECISION_WORDS, REQUEST_WORDS, STATUS_WORDS, flag_words
+from cds_service.use_cases.review_words import (
+    DECISION_WORDS,
+    NO_CRITERIA_WORDS,
+    REQUEST_WORDS,
+    STATUS_WORDS,
+    flag_words,
+)
 
 _MET = "met"
 _TIERS = {"not_tiered": "in none of the guideline's lines", "not_addressed": "the guideline does not speak of it"}
@@ -169,11 +175,14 @@ def told(evidence: Mapping[str, Any]) -> Told:
 
 
 def _result(order: Mapping[str, Any]) -> tuple[str, str]:
-    """The decision, and what it was decided as."""
-    decision = DECISION_WORDS.get(order["decision"], order["decision"])
+    """The decision, and what it was decided as. With all met and nothing open it is the criteria that are missing."""
+    sections = order["sections"].values()
+    met = bool(sections) and all(status == _MET for status in sections) and not order["missing_facts"]
+    undecided = met and order["decision"] == "insufficient_information"
+    decision = NO_CRITERIA_WORDS if undecided else DECISION_WORDS.get(order["decision"], order["decision"])
     asked = REQUEST_WORDS.get(order["request_type"], order["request_type"])
-    sections = [f"section {key}: {STATUS_WORDS[status]}" for key, status in sorted(order["sections"].items())]
-    return decision, "; ".join([asked, *sections])
+    found = [f"section {key}: {STATUS_WORDS[status]}" for key, status in sorted(order["sections"].items())]
+    return decision, "; ".join([asked, *found])
 
 
 def remark(code: str, subject: str, order: str, guideline: Guideline | None) -> str:

@@ -46,6 +46,7 @@ DECISION_WORDS = {
     "refer_medicare_policy": "Medicare's own policy applies",
     "other_payer": "another payer's member",
 }
+NO_CRITERIA_WORDS = "the guideline states no criteria for this; a person decides"
 _FLAGS = {
     "dose_exceeds": "daily dose above the guideline's table",
     "concentration_exceeds": "concentration above the guideline's table",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from cds_service.domain.prior_auth import CaseLine, LineKind
 from cds_service.use_cases.review_criteria import Findings, findings
 
@@ -31,6 +33,7 @@ def order(
         "tier": {"tier": "not_addressed", "caveats": []},
         "icd": {"status": icd, "codes": []},
         "billing": [],
+        "missing_facts": [],
     }
 
 
@@ -62,6 +65,23 @@ def test_another_status_or_other_evidence_is_a_row_of_its_own() -> None:
         ("b", "met", "line 2"),
     ]
     assert [found.of_line(n)["a"].status for n in (1, 2, 3)] == ["met", "met", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        # A renewal of which everything is met: the guideline is silent, the chart is not.
+        ({"request_type": "refill_or_renewal", "sections": {"II": "met"}}, "states no criteria for this"),
+        ({"request_type": "refill_or_renewal", "sections": {"II": "unknown"}}, "not enough is known"),
+        ({"sections": {"I": "met"}, "missing_facts": ["drug_route"]}, "not enough is known"),
+        ({"request_type": "unknown", "sections": {}}, "not enough is known"),
+    ],
+)
+def test_an_order_that_is_not_decided_says_whether_facts_or_criteria_are_missing(
+    changes: dict[str, Any], words: str
+) -> None:
+    told = order("A/1") | {"decision": "insufficient_information"} | changes
+    assert words in findings([told], LINES, None).results[0].what[0]
 
 
 def test_two_lines_of_one_order_are_both_named() -> None:
