@@ -39,10 +39,12 @@ check: $(VENV)/.installed-dev ## Check format, lint, types, import rules, genera
 	@$(BIN)/python -m scripts.generate_schemas --check
 	@$(BIN)/cds-service check-policy
 
-bench: $(VENV)/.installed-dev ## Measure speed against the floor; prints a table
-	@exec $(BIN)/python -m scripts.bench
+bench: $(VENV)/.installed-dev ## Measure speed: order-sign against the floor, forms, prior authorization
+	@scripts/find_wrk.sh
+	@$(BIN)/python -m scripts.bench
+	@exec $(BIN)/python -m scripts.bench_prior_auth
 
-bench-pas: $(VENV)/.installed-dev ## Measure prior authorization on PostgreSQL: answers and deliveries per second
+bench-pas: $(VENV)/.installed-dev ## The last part of it alone: answers and deliveries per second on PostgreSQL
 	@exec $(BIN)/python -m scripts.bench_prior_auth
 
 kill-test: $(VENV)/.installed-dev ## Kill service and workers while requests come in (KILLS=500 DATABASE=sqlite SEED=1)

@@ -19,6 +19,7 @@ from scripts.bench_documentation import documentation_table
 from scripts.bench_hook import hook_table
 from scripts.bench_pull import pull_path
 from scripts.bench_server import BIN, PATIENT, PAYLOAD, WrongAnswer, write_configuration
+from scripts.ending import end_in_order
 
 
 def evaluate_rate(directory: Path, count: int) -> None:
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="variants whose name holds one of these words")
     parser.add_argument("--part", choices=["hook", "evaluate", "pull", "dtr", "all"], default="all")
     options = parser.parse_args()
+    end_in_order()
     if not PAYLOAD.is_file():
         sys.exit(f"bench: needs the reference request {PAYLOAD.name} in ../shared/bench beside the project")
     if not shutil.which("wrk") and options.part in {"hook", "dtr", "all"}:

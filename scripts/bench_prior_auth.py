@@ -32,6 +32,7 @@ from cds_service.adapters.sql.migrate import migrate
 from cds_service.adapters.sql.outbox import enqueue
 from cds_service.adapters.sql.prior_auth_tables import PA_VERSION
 from cds_service.prior_auth_ports import OutboxEntry
+from scripts.ending import end_in_order
 from scripts.kill_clients import Clients
 from scripts.kill_test import Rig, until
 from tests.support import deliveries, pas_bundles
@@ -107,7 +108,7 @@ class Load:
         """``rate`` None: each connection sends as soon as it can. Gives the answers per second."""
         self._began, self._seconds, self._rate = time.monotonic(), seconds, rate
         self._sent = 0
-        threads = [threading.Thread(target=self._connection) for _ in range(CONNECTIONS)]
+        threads = [threading.Thread(target=self._connection, daemon=True) for _ in range(CONNECTIONS)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -242,6 +243,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=30)
     chosen = parser.parse_args()
+    end_in_order()
     found = programs()
     if found is None:
         print("PostgreSQL is not installed: make test installs it", file=sys.stderr)

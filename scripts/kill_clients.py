@@ -56,7 +56,7 @@ class Clients:
         self._guard = threading.Lock()
         self._stop = threading.Event()
         self._numbers = iter(range(1, 1_000_000))
-        self._threads = [threading.Thread(target=self._work, args=(seed,)) for seed in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._work, args=(seed,), daemon=True) for seed in range(CLIENTS)]
         for thread in self._threads:
             thread.start()
 

@@ -29,6 +29,7 @@ from joserfc.jwk import ECKey
 
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.migrate import migrate
+from scripts.ending import end_in_order
 from scripts.kill_clients import CLIENT, Clients, judge
 from tests.support import dying
 from tests.support.postgres import PostgresServer, programs
@@ -284,6 +285,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quiet", action="store_true")
     chosen = parser.parse_args()
+    end_in_order()
     print(f"{chosen.kills} kills on {chosen.database}, seed {chosen.seed}", flush=True)
     postgres = None
     if chosen.database == "postgres":
