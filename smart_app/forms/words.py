@@ -25,6 +25,10 @@ _KINDS = {
     "AllergyIntolerance": "Allergy or intolerance",
     "Encounter": "Visit",
     "Patient": "Patient record",
+    "Practitioner": "Clinician",
+    "PractitionerRole": "Clinician",
+    "Organization": "Organization",
+    "RelatedPerson": "Related person",
     "Coverage": "Coverage",
     "QuestionnaireResponse": "Answered form",
 }

@@ -50,9 +50,9 @@ def _date(resource: Resource) -> str:
 
 
 def _shows(resource: Resource) -> str:
-    """Name, value and status; of a person no name: the page shows whose chart it is anyway."""
+    """Name, value and status; nothing of a person: the page shows whose chart it is anyway."""
     if resource.get("resourceType") in _PEOPLE:
-        return str(resource["resourceType"])
+        return "as registered"
     parts = [title(resource), _value(resource), _status(resource)]
     return ", ".join(part for part in parts if part)
 
