@@ -74,8 +74,14 @@ def dates_fit(
 
 
 def of_age(request: PasRequest, as_of: date, years: int) -> bool:
-    """The patient is known to have lived for so many years. Limits of doses are those of adults."""
-    born = day(request.local.resources[request.patient.index].get("birthDate"), last=True)
+    """The patient is not known to be younger: limits of doses are those of adults.
+
+    PAS lets a request go without a date of birth; one that is sent must be readable.
+    """
+    patient = request.local.resources[request.patient.index]
+    if "birthDate" not in patient:
+        return True
+    born = day(patient["birthDate"], last=True)
     return born is not None and (as_of.year - born.year, (as_of.month, as_of.day) >= (born.month, born.day)) >= (
         years,
         True,

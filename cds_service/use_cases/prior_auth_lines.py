@@ -175,7 +175,7 @@ _PLAIN = {
     "order_by_prescriber": "the order is by somebody who is not known to prescribe",
     "member_told_once": "the request bears several member numbers",
     "medical_policy": "the coverage is of a type that does not pay for medical care, or where somebody else is liable",
-    "of_age": "the patient is not known to be an adult: a person looks at it",
+    "of_age": "the patient is no adult by the date of birth that was sent: a person looks at it",
     "no_allergy": "the chart holds an allergy or intolerance to what is ordered: a person looks at it",
     "nothing_else_runs": "the chart shows more of the same drug running than was ordered or could be counted",
     "diagnoses_meet": "the diagnosis of the line is another one than the order's",
@@ -194,6 +194,10 @@ _PLAIN = {
 }
 
 
+# What is asked of an order that the guideline speaks of; of another one it would only be noise.
+_OF_THE_GUIDELINE = frozenset(
+    {"request_type_stated", "attested", "of_age", "answers_plain", "no_rationale", "answers_fit_diagnoses"}
+)
 _RENEWAL = "this is a refill or renewal: the guideline states no criteria for it, a person decides"
 
 
@@ -211,8 +215,9 @@ def waiting_reasons(assessed: Assessed, waits_for: str) -> tuple[Reason, ...]:
             found += _criteria(determination, guideline)
             found += _doses(determination, met=determination.decision is Decision.MEETS)
     doubt = _doubt(assessed)
+    outside = _OF_THE_GUIDELINE if not assessed.conditions.get("in_scope", True) else frozenset()
     for name, holds in assessed.conditions.items():
-        if not holds and name in _PLAIN:
+        if not holds and name in _PLAIN and name not in outside:
             renewal = name == "request_type_stated" and (_type_known(assessed) or assessed.line.previous)
             text = _RENEWAL if renewal else _PLAIN[name]
             found.append(Reason(f"{text}: {doubt}" if name == "nothing_doubtful" and doubt else text))

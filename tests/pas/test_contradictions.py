@@ -55,6 +55,12 @@ def bounded(**period: str) -> dict[str, Any]:
     return dosage(timing={"repeat": {"frequency": 1, "period": 1, "periodUnit": "d", "boundsPeriod": period}})
 
 
+def without_birth_date() -> dict[str, Any]:
+    bundle = request()
+    del bundle["entry"][1]["resource"]["birthDate"]
+    return bundle
+
+
 def born(day: str) -> dict[str, Any]:
     return holding("Patient", birthDate=day)
 
@@ -160,7 +166,8 @@ ROWS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
     # The table's limits are those of adults; so is the trial of tablets.
     ("a child", lambda: born("2008-03-03"), "of_age", "adult"),
     ("an adult since today", lambda: born("2008-03-02"), "", ""),
-    ("of an age that is not known", lambda: born("soon"), "of_age", "adult"),
+    ("of an age that cannot be read", lambda: born("soon"), "of_age", "adult"),
+    ("of an age that nobody sent", without_birth_date, "", ""),  # PAS does not ask for it
     # An order of a day to come is not signed; one of three years ago is nobody's plan for this patient any more.
     ("ordered the day after tomorrow", lambda: ordered(authoredOn=DAY_AFTER), "dates_fit", "future"),
     ("ordered tomorrow, in another zone", lambda: ordered(authoredOn=f"{TOMORROW}T00:30:00+13:00"), "", ""),

@@ -339,6 +339,24 @@ def test_a_member_of_another_program_waits_for_a_person(pas: Pas) -> None:
     assert "program" in notes(answer)
 
 
+def test_a_service_of_which_the_guideline_does_not_speak_is_asked_for_nothing_of_it(pas: Pas) -> None:
+    wound_care = {
+        "resourceType": "ServiceRequest",
+        "id": "care-1",
+        "status": "active",
+        "intent": "order",
+        "code": concept(HCPCS, "G0299"),
+        "subject": {"reference": "Patient/pat-1"},
+    }
+    answer = pas.submit(
+        request(items=[item(code="G0299", order="ServiceRequest/care-1")], more=[wound_care], values={})
+    )
+    assert actions(answer) == {1: "A4"}
+    told = notes(answer)
+    assert "the guideline does not speak of this service" in told
+    assert not [words for words in ("signed by a prescriber", "trial, permanent", "adult") if words in told]
+
+
 def test_an_answer_that_waits_says_by_when_a_person_decides(pas: Pas) -> None:
     expedited = request(values=without("life_expectancy_ge_3_months"))
     expedited["entry"][0]["resource"]["priority"] = concept(
