@@ -164,7 +164,7 @@ _PLAIN = {
     "in_scope": "the guideline does not speak of this service: a person looks at it",
     "request_type_stated": "it is not settled whether this is a trial, permanent therapy or a renewal",
     "program_standard": "another rule comes first for this member's program: a person decides",
-    "coverage_in_force": "no coverage of this payer in force could be told",
+    "coverage_in_force": "no coverage of this payer in force, with the number of its member, could be told",
     "covered_throughout": "the coverage does not hold as long as it would have to: a person decides",
     "benefit_medical": "the drug is supplied under the pharmacy benefit",
     "order_active": "the order is not an active, signed one",
@@ -201,6 +201,19 @@ _OF_THE_GUIDELINE = frozenset(
 _RENEWAL = "this is a refill or renewal: the guideline states no criteria for it, a person decides"
 
 
+_SCOPE_UNKNOWN = "it cannot be told whether the guideline speaks of this: the drug or its route is not known"
+_NO_ORDER = "the line names no order (requestedService), and its code alone is not known to be of the guideline"
+
+
+def _plain(assessed: Assessed, name: str) -> str:
+    """A condition that does not hold, in the words that fit the line."""
+    if name == "request_type_stated" and (_type_known(assessed) or assessed.line.previous):
+        return _RENEWAL
+    if name == "in_scope" and assessed.judged is not None and assessed.judged.determination.in_scope is None:
+        return _SCOPE_UNKNOWN
+    return _NO_ORDER if name == "in_scope" and not assessed.line.stated else _PLAIN[name]
+
+
 def _type_known(assessed: Assessed) -> bool:
     return assessed.judged is not None and assessed.judged.determination.request_type != "unknown"
 
@@ -215,11 +228,10 @@ def waiting_reasons(assessed: Assessed, waits_for: str) -> tuple[Reason, ...]:
             found += _criteria(determination, guideline)
             found += _doses(determination, met=determination.decision is Decision.MEETS)
     doubt = _doubt(assessed)
-    outside = _OF_THE_GUIDELINE if not assessed.conditions.get("in_scope", True) else frozenset()
+    outside = judged is not None and judged.determination.in_scope is False
     for name, holds in assessed.conditions.items():
-        if not holds and name in _PLAIN and name not in outside:
-            renewal = name == "request_type_stated" and (_type_known(assessed) or assessed.line.previous)
-            text = _RENEWAL if renewal else _PLAIN[name]
+        if not holds and name in _PLAIN and not (outside and name in _OF_THE_GUIDELINE):
+            text = _plain(assessed, name)
             found.append(Reason(f"{text}: {doubt}" if name == "nothing_doubtful" and doubt else text))
     if not assessed.conditions.get("quantity_fits", True):
         found += [Reason(text) for text in (_units_text(assessed),) if text]

@@ -22,7 +22,18 @@ from cds_service.use_cases.decide import evaluate_document
 from cds_service.use_cases.judge_request import assess
 from tests.support import pas_bundles
 from tests.support.e2e_service import NOON, shipped, with_payer
-from tests.support.pas_bundles import COMPLETE, CPT, HCPCS, TRIAL_DONE, concept, encoded, item, morphine, request
+from tests.support.pas_bundles import (
+    COMPLETE,
+    CPT,
+    HCPCS,
+    SNOMED,
+    TRIAL_DONE,
+    concept,
+    encoded,
+    item,
+    morphine,
+    request,
+)
 from tests.support.pas_service import Pas, Starts, actions, claim_response, extension, notes, part, with_rules
 
 DAY = date(2026, 3, 2)
@@ -355,6 +366,24 @@ def test_a_service_of_which_the_guideline_does_not_speak_is_asked_for_nothing_of
     told = notes(answer)
     assert "the guideline does not speak of this service" in told
     assert not [words for words in ("signed by a prescriber", "trial, permanent", "adult") if words in told]
+
+
+# Why it cannot be told whether the guideline speaks of a line, or that it does not.
+SCOPES = [
+    ("a drug in words alone", {"order": morphine(medicationCodeableConcept={"text": "morphine 10 mg/mL"})},
+     "cannot be told whether the guideline speaks of this"),
+    ("a line that names no order", {"items": [item(order=None)]}, "the line names no order (requestedService)"),
+    ("an oral drug", {"order": morphine(dosageInstruction=[{"route": concept(SNOMED, "26643006")}])},
+     "the guideline does not speak of this service"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "told"), [pytest.param(*rest, id=name) for name, *rest in SCOPES])
+def test_a_line_that_is_not_known_to_be_of_the_guideline_says_why(parts: dict[str, Any], told: str, pas: Pas) -> None:
+    answer = pas.submit(request(**parts))
+    assert actions(answer) == {1: "A4"}
+    said = [words for *_, words in SCOPES if words in notes(answer)]
+    assert said == [told]
 
 
 def test_an_answer_that_waits_says_by_when_a_person_decides(pas: Pas) -> None:
