@@ -193,7 +193,7 @@ def remark(code: str, subject: str, order: str, guideline: Guideline | None) -> 
         subject = guideline.facts[subject].label
     elif guideline and subject in guideline.criteria:
         subject = guideline.criterion_name(subject)
-    return f"{flag_words(code)} ({subject})"
+    return f"{flag_words(code)} ({REQUEST_WORDS.get(subject, subject)})"
 
 
 def _advice(order: Mapping[str, Any]) -> list[str]:

@@ -107,3 +107,11 @@ def test_a_remark_about_its_own_order_is_the_same_remark() -> None:
         ("diagnosis: on the guideline's list", "lines 1 and 3"),
         ("diagnosis: none that could be read", "line 2"),
     ]
+
+
+def test_a_remark_on_the_kind_of_request_names_it_in_words() -> None:
+    flags = (("renewal_criteria_not_stated", "refill_or_renewal"),)
+    found = findings([order("A/1", flags)], LINES, None)
+    assert [each.what for each in found.remarks] == [
+        "the guideline states no criteria for a renewal (refill or renewal)"
+    ]
