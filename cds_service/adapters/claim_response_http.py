@@ -37,6 +37,8 @@ from cds_service.ports import Clock, NewId
 
 _FHIR = "application/fhir+json"
 _AGAIN = frozenset({401, 408, 425, 429})  # and 5xx
+# FHIR's kinds of issue that pass by themselves: ``transient`` and what stands below it.
+_TRANSIENT = frozenset({"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"})
 _EXCERPT = 500  # characters
 _LONGEST_LOCATION = 500
 
@@ -97,7 +99,8 @@ class HttpClaimResponseSender:
         sent = _outcome(answer, request, way, self._clock.now())
         # 200 to a conditional create: something with our identifier was there before. Ours, unless an old backup made
         # us use a version number twice (F29): that is found out, never assumed.
-        if answer.status in {409, 412} or (way == CONDITIONAL_CREATE and answer.status == 200):
+        was_there = way == CONDITIONAL_CREATE and answer.status == 200 and sent.state == "done"
+        if answer.status in {409, 412} or was_there:
             return self._after_conflict(told, way, sent)
         if sent.state == "dead" and answer.status in {405, 501}:
             self._capabilities.forget(told.endpoint)
@@ -180,17 +183,34 @@ def judged(answer: Answer) -> tuple[str, str]:
 
 def said(answer: Answer) -> str:
     """The start of what the other side said of its refusal, in one line: kept with the try, never logged."""
-    try:
-        outcome = parse(answer.body, max_bytes=100_000)
-    except CdsServiceError:
-        return ""
-    issues = outcome.get("issue") if isinstance(outcome, dict) else None
     parts = []
-    for issue in issues if isinstance(issues, list) else []:
-        if isinstance(issue, dict):
-            words = (issue.get("code"), issue.get("diagnostics"), _text(issue.get("details")))
-            parts.append(" ".join(word for word in words if isinstance(word, str)))
+    for issue in _issues(answer.body):
+        words = (issue.get("code"), issue.get("diagnostics"), _text(issue.get("details")))
+        parts.append(" ".join(word for word in words if isinstance(word, str)))
     return "; ".join(parts)[:_EXCERPT]
+
+
+def _issues(body: bytes) -> list[dict[str, Any]]:
+    """The issues of an OperationOutcome; none where the body is something else."""
+    if b"OperationOutcome" not in body:
+        return []
+    try:
+        outcome = parse(body, max_bytes=100_000)
+    except CdsServiceError:
+        return []
+    if not isinstance(outcome, dict) or outcome.get("resourceType") != "OperationOutcome":
+        return []
+    issues = outcome.get("issue")
+    return [issue for issue in issues if isinstance(issue, dict)] if isinstance(issues, list) else []
+
+
+def _told_of_error(body: bytes) -> tuple[str, str]:
+    """State and reason of a 2xx by its body: some gateways answer 200 whatever became of the message behind them."""
+    errors = [issue for issue in _issues(body) if issue.get("severity") in {"error", "fatal"}]
+    if not errors:
+        return "done", ""
+    passes = all(issue.get("code") in _TRANSIENT for issue in errors)
+    return ("retry", "outcome_transient") if passes else ("dead", "outcome_error")
 
 
 def _text(details: object) -> object:
@@ -233,6 +253,8 @@ def _token(sent: Parcel) -> str:
 
 def _outcome(answer: Answer, request: _Request, way: str, now: datetime) -> Sent:
     state, reason = judged(answer)
+    if state == "done":
+        state, reason = _told_of_error(answer.body)
     if state == "done" and way == TRANSACTION and not _all_taken(answer.body):
         state, reason = "retry", "transaction_incomplete"
     asked = retry_after(answer.retry_after, now) if state == "retry" else None

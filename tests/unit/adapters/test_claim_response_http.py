@@ -185,6 +185,42 @@ def test_D04_what_a_status_means(
     assert len(server.receiver.got) == 1  # nothing is sent twice by itself, and no redirect followed
 
 
+@pytest.mark.parametrize("mode", ["put", "conditional_create", "transaction", "bundle", "search_then_create"])
+@pytest.mark.parametrize(
+    ("severity", "code", "state", "reason"),
+    [
+        ("error", "business-rule", "dead", "outcome_error"),  # it will say the same of the same bytes
+        ("fatal", "processing", "dead", "outcome_error"),
+        ("error", "lock-error", "retry", "outcome_transient"),  # FHIR's transient kinds pass by themselves
+        ("fatal", "timeout", "retry", "outcome_transient"),
+        ("warning", "business-rule", "done", ""),
+        ("information", "informational", "done", ""),
+    ],
+)
+def test_D04_a_success_that_tells_of_an_error_is_none(
+    sender: HttpClaimResponseSender,
+    server: ReceiverServer,
+    mode: str,
+    severity: str,
+    code: str,
+    state: str,
+    reason: str,
+) -> None:
+    """Some gateways answer 200 whatever became of the message behind them, and say what did in the body."""
+    if mode == "search_then_create":
+        server.receiver.faults.append(Fault("status", 200, body=b'{"resourceType": "Bundle", "type": "searchset"}'))
+    issue = {"severity": severity, "code": code, "diagnostics": "the store said so"}
+    body = json.dumps({"resourceType": "OperationOutcome", "issue": [issue]}).encode()
+    server.receiver.faults.append(Fault("status", 200 if mode != "put" else 201, body=body))
+    if mode == "conditional_create" and state == "done":
+        server.receiver.resources["ClaimResponse/x"] = json.dumps(CLAIM_RESPONSE | {"id": "x"}).encode()
+        server.receiver.by_identifier[f"ClaimResponse?{SYSTEM}|c1.1"] = ["ClaimResponse/x"]
+        reason = "already_there"
+    sent = sender.send(endpoint(server, mode=mode), delivery())
+    assert (sent.state, sent.reason) == (state, reason)
+    assert ("the store said so" in sent.excerpt) == (state != "done")
+
+
 def test_D04_a_network_that_fails_is_tried_again(sender: HttpClaimResponseSender, server: ReceiverServer) -> None:
     server.receiver.faults.append(Fault("reset"))
     sent = sender.send(endpoint(server, mode="put"), delivery())
