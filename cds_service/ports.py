@@ -171,7 +171,8 @@ class Store(Protocol):
     def put_authorizations(self, entries: Sequence[tuple[Authorization, str]], at: datetime) -> Sequence[str]:
         """Keep authorizations with the text that they came in as; one per source and number.
 
-        Gives ``added``, ``changed`` or ``unchanged`` for each entry, in order. All of them are kept, or none.
+        Gives ``added``, ``changed``, ``unchanged`` or ``outdated`` (its source said something newer of it before, which
+        stays) for each entry, in order. All of them are kept, or none.
         """
         ...
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from cds_service.adapters.memory_forms import MemoryForms
+from cds_service.domain.authorization import what_changes
 from cds_service.ports import Authorization, FeedbackCount, FeedbackEntry, Invocation, PrefetchSeen, Recalled
 
 
@@ -75,10 +76,10 @@ class MemoryStore(MemoryForms):
     def _put(self, authorization: Authorization, raw: str) -> str:
         key = (authorization.source, authorization.number)
         before = self._authorizations.get(key)
-        if before is not None and before[0] == authorization:
-            return "unchanged"
-        self._authorizations[key] = (authorization, raw)
-        return "added" if before is None else "changed"
+        outcome = what_changes(authorization, before[0] if before is not None else None)
+        if outcome != "outdated":
+            self._authorizations[key] = (authorization, raw)
+        return outcome
 
     def acknowledged(self, keys: Sequence[str], since: datetime, but_for: Sequence[str] = ()) -> frozenset[str]:
         """See ``ports.Store``."""

@@ -29,6 +29,17 @@ class Authorization(msgspec.Struct, frozen=True):
     due: str = ""  # when a pending one is to be answered, ISO instant
     source: str = "import"
     services_only: bool = False  # it names services and devices by ``codes``, and no drug at all
+    stated: str = ""  # as of when its source says so: an ISO instant in UTC to the microsecond; "" where it does not
+
+
+def what_changes(new: Authorization, before: Authorization | None) -> str:
+    """``added``, ``changed``, ``unchanged``, or ``outdated``: what was overtaken must not revive what was revoked."""
+    if before is None:
+        return "added"
+    if new.stated and before.stated and new.stated < before.stated:
+        return "outdated"
+    terms = [msgspec.structs.replace(each, stated="") for each in (new, before)]
+    return "unchanged" if terms[0] == terms[1] else "changed"
 
 
 class OnFile(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ MAX_BYTES = 262_144
 
 
 class Fed(msgspec.Struct, frozen=True):
-    """What became of one ClaimResponse: a word for each number, ``added``, ``changed`` or ``unchanged``."""
+    """What became of one ClaimResponse: one of the words of ``put_authorizations`` for each number."""
 
     outcomes: Sequence[tuple[str, str]]
 

@@ -38,6 +38,7 @@ class ImportReport(msgspec.Struct, frozen=True):
     changed: int
     unchanged: int
     refused: tuple[Refusal, ...]
+    outdated: int = 0  # older than what the same source said of them before
 
     @property
     def refused_lines(self) -> int:
@@ -117,7 +118,7 @@ class _Taken:
         self._at = at
         self._progress = progress
         self._waiting: list[tuple[Authorization, str]] = []
-        self._counts = {"added": 0, "changed": 0, "unchanged": 0}
+        self._counts = {"added": 0, "changed": 0, "unchanged": 0, "outdated": 0}
         self._read = 0
         self.refused: list[Refusal] = []
 

@@ -59,6 +59,6 @@ def _taken(feed: Feed, door: BackendAuthenticator, letter: str, ident: str | Non
     fed = feed.take(read_json_body(request.environ, MAX_BYTES), caller.client.id, ident)
     note.outcome = "full"
     words = [word for _, word in fed.outcomes]
-    said = ", ".join(f"{words.count(word)} {word}" for word in ("added", "changed", "unchanged"))
+    said = ", ".join(f"{words.count(word)} {word}" for word in ("added", "changed", "unchanged", "outdated"))
     body = msgspec.json.encode(operation_outcome([("informational", said, "")], severity="information"))
     return Response(body, 201 if fed.created else 200, API_HEADERS, content_type=FHIR_JSON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ HCPCS = "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
 DEFINITION = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition"
 MEMBER_TYPE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MB"}]}
 MORPHINE = {"system": RXNORM, "code": "7052"}
+HYDROMORPHONE = {"system": RXNORM, "code": "3423"}
+J2274 = {"system": HCPCS, "code": "J2274"}
+J1170 = {"system": HCPCS, "code": "J1170"}
 
 
 def review(action: str, number: str | None = "PA-FEED-1") -> dict[str, Any]:
@@ -30,11 +34,13 @@ def review(action: str, number: str | None = "PA-FEED-1") -> dict[str, Any]:
     return {"extension": [held], "category": {"coding": [{"code": "submitted"}]}}
 
 
-def therapy(value: str = "15", unit: str = "mg/d", route: str = "72607000") -> dict[str, Any]:
+def therapy(
+    value: str = "15", unit: str = "mg/d", route: str = "72607000", drug: dict[str, str] = MORPHINE
+) -> dict[str, Any]:
     quantity = {"value": float(value), "system": "http://unitsofmeasure.org", "code": unit}
     way = {"coding": [{"system": "http://snomed.info/sct", "code": route}]}
     parts = [
-        {"url": "drug", "valueCoding": MORPHINE},
+        {"url": "drug", "valueCoding": drug},
         {"url": "daily", "valueQuantity": quantity},
         {"url": "route", "valueCodeableConcept": way},
     ]
@@ -48,6 +54,16 @@ def period(start: str = "2026-01-01", end: str = "2026-06-30") -> dict[str, Any]
 def detail(*coding: dict[str, str]) -> dict[str, Any]:
     parts = [{"url": "productOrServiceCode", "valueCodeableConcept": {"coding": list(coding)}}]
     return {"url": f"{DEFINITION}/extension-itemAuthorizedDetail", "extension": parts}
+
+
+def instead(product: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
+    """An ``addItem`` for line 1: one month from February."""
+    return {
+        "itemSequence": [1],
+        "extension": [period("2026-02-01", "2026-03-01"), *more],
+        "productOrService": product,
+        "adjudication": [review("A1", "PA-7")],
+    }
 
 
 def item(**changes: Any) -> dict[str, Any]:
@@ -100,6 +116,28 @@ def test_a_fed_authorization_answers_order_sign_and_a_revoked_one_does_not(servi
     assert satisfied(service) is None
 
 
+def test_a_message_that_was_overtaken_revives_nothing(service: Service) -> None:
+    """At-least-once senders repeat, and queues reorder: the grant may come again after its revocation."""
+
+    def at(moment: str | None, **changes: Any) -> Any:
+        return claim_response(meta={"lastUpdated": moment} if moment else None, **changes)
+
+    assert feed(service, at("2026-02-01T10:00:00-05:00")).status_code == 201
+    assert feed(service, at("2026-02-01T15:00:01Z", status="entered-in-error")).status_code == 200
+    late = feed(service, at("2026-02-01T10:00:00-05:00"))  # 15:00:00Z
+    assert (late.status_code, "1 outdated" in late.get_json()["issue"][0]["diagnostics"]) == (200, True)
+    assert satisfied(service) is None
+    # Said anew later, it counts; the same later statement again changes nothing but its time.
+    assert feed(service, at("2026-02-02T08:00:00Z")).status_code == 200
+    assert satisfied(service) == "PA-FEED-1"
+    feed(service, at("2026-02-04T08:00:00Z"))
+    feed(service, at("2026-02-03T08:00:00Z", status="cancelled"))
+    assert satisfied(service) == "PA-FEED-1"
+    # Who says no time is taken as it comes.
+    assert feed(service, at(None, status="cancelled")).status_code == 200
+    assert satisfied(service) is None
+
+
 def test_import_of_the_same_claim_response_says_the_same(service: Service) -> None:
     configuration = shipped()
     drugs = sorted({drug for each in configuration.guidelines for drug in each.scope.drugs})
@@ -144,6 +182,70 @@ def test_import_of_the_same_claim_response_says_the_same(service: Service) -> No
                 ],
             },
             {"number": "PA-7", "max_daily": {"morphine": "10.0 mg/d"}},
+        ),
+        # asked for hydromorphone, up to 20 mg/d and a year; authorized morphine, less and shorter: only that
+        (
+            {
+                "item": [
+                    item(
+                        adjudication=[review("A6", None)],
+                        extension=[period("2026-02-01", "2027-01-31"), therapy("20", drug=HYDROMORPHONE)],
+                        productOrService={"coding": [HYDROMORPHONE, J1170]},
+                    )
+                ],
+                "addItem": [instead({"coding": [MORPHINE, J2274]}, therapy("10"))],
+            },
+            {
+                "drugs": ("morphine",),
+                "billing": ("J2274",),
+                "max_daily": {"morphine": "10.0 mg/d"},
+                "end": date(2026, 3, 1),
+            },
+        ),
+        # asked for as J2274 of morphine; authorized another billing code, no drug named: nothing covers morphine
+        (
+            {
+                "item": [
+                    item(
+                        adjudication=[review("A6", None)],
+                        extension=[],
+                        productOrService={"coding": [MORPHINE, J2274]},
+                    )
+                ],
+                "addItem": [instead({"coding": [J1170]})],
+            },
+            {"drugs": (), "services_only": True, "codes": ("J1170",)},
+        ),
+        # the same billing code, fewer units: it is still the morphine that was asked for
+        (
+            {
+                "item": [
+                    item(
+                        adjudication=[review("A6", None)],
+                        extension=[],
+                        productOrService={"coding": [MORPHINE, J2274]},
+                    )
+                ],
+                "addItem": [instead({"coding": [J2274]})],
+            },
+            {"drugs": ("morphine",), "billing": ("J2274",)},
+        ),
+        # approved with a detail that names another drug than the line: the detail is what was authorized
+        (
+            {
+                "item": [
+                    item(
+                        extension=[period(), detail(MORPHINE, J2274)],
+                        productOrService={"coding": [HYDROMORPHONE, J1170]},
+                    )
+                ]
+            },
+            {"drugs": ("morphine",), "billing": ("J2274",)},
+        ),
+        # the detail repeats the billing code, as PAS has it, and the line names the drug
+        (
+            {"item": [item(extension=[period(), detail(J2274)], productOrService={"coding": [MORPHINE, J2274]})]},
+            {"drugs": ("morphine",), "billing": ("J2274",)},
         ),
         ({"item": [item(adjudication=[review("A4")])]}, {"status": "pending"}),
         ({"item": [item(adjudication=[review("A3")])]}, {"status": "revoked"}),

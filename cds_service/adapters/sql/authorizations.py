@@ -13,6 +13,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.instants import microseconds
 from cds_service.adapters.sql.tables import AUTHORIZATION_ON_FILE
+from cds_service.domain.authorization import what_changes
 from cds_service.ports import Authorization
 
 _DECODE = msgspec.json.Decoder(Authorization).decode
@@ -54,14 +55,14 @@ def put(connection: sa.Connection, entries: Sequence[tuple[Authorization, str]],
 
 def _put(connection: sa.Connection, authorization: Authorization, raw: str, at: datetime) -> str:
     table = AUTHORIZATION_ON_FILE
-    document = _ENCODE(authorization)
     same = sa.and_(table.c.source == authorization.source, table.c.number == authorization.number)
-    before = connection.execute(sa.select(table.c.document).where(same)).scalar()
-    if before == document:
-        return "unchanged"
-    row = authorization_row(authorization, raw, at)
-    connection.execute(_KEEP, row)
-    return "added" if before is None else "changed"
+    # The row is held until the end of the transaction: of two messages at once the older one must see the newer one.
+    held = connection.execute(sa.select(table.c.document).where(same).with_for_update()).scalar()
+    before = None if held is None else _DECODE(held)
+    outcome = what_changes(authorization, before)
+    if outcome != "outdated" and authorization != before:
+        connection.execute(_KEEP, authorization_row(authorization, raw, at))
+    return outcome
 
 
 def authorization_row(authorization: Authorization, raw: str, at: datetime) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -138,12 +138,10 @@ class _Reader:
         if not _NUMBER.fullmatch(line.number):
             self.wrong(f"{line.where}.adjudication", "a number of 1 to 64 visible ASCII characters without blanks")
         start, end = self._period(line)
-        products = [line.item, *_details(line.item), *line.added]
-        named = [code for each in products for code in _products(each)]
+        named = self._granted(line)
         drugs = self._drugs(line, named)
         daily, routes = self._therapy(line, drugs)
-        lists = {uri for name in ("hcpcs", "cpt") for uri in self._vocabulary.systems.get(name, ())}
-        services = tuple(dict.fromkeys(each.code for each in named if each.system in lists))
+        services = self._services(named)
         if any(_HCPCS.fullmatch(each) is None for each in services):
             self.wrong(f"{line.where}.productOrService", "HCPCS or CPT codes: 4 to 7 capital letters and digits")
         if not drugs and not services:
@@ -163,10 +161,35 @@ class _Reader:
             billing=services,
             source=self._source,
             services_only=not drugs,
+            stated=_stated(self._resource),
         )
 
+    def _granted(self, line: _Line) -> list[Code]:
+        """The products that are authorized: those of ``addItem``, else of ``itemAuthorizedDetail``, else of the line.
+
+        What was asked for is not authorized where something else is. Its RxNorm codes still tell the drug where what is
+        authorized is a billing code alone, and the same one.
+        """
+        asked = list(_products(line.item))
+        instead = list(line.added) or _details(line.item)
+        named = [code for each in instead for code in _products(each)]
+        if not named:
+            return asked
+        rxnorm = self._vocabulary.systems.get("rxnorm", ())
+        if any(code.system in rxnorm for code in named) or any(
+            _coding(part) for each in line.added for part in _parts_of(each, "drug")
+        ):
+            return named
+        billed, of_line = set(self._services(named)), set(self._services(asked))
+        same = billed <= of_line if of_line or line.action == "A6" else True
+        return named + [code for code in asked if same and code.system in rxnorm]
+
+    def _services(self, named: list[Code]) -> tuple[str, ...]:
+        lists = {uri for name in ("hcpcs", "cpt") for uri in self._vocabulary.systems.get(name, ())}
+        return tuple(dict.fromkeys(each.code for each in named if each.system in lists))
+
     def _period(self, line: _Line) -> tuple[date | None, date | None]:
-        places = [*(_extension(each, "itemPreAuthPeriod", "valuePeriod") for each in (line.item, *line.added))]
+        places = [*(_extension(each, "itemPreAuthPeriod", "valuePeriod") for each in (*line.added, line.item))]
         period = next((each for each in [*places, self._resource.get("preAuthPeriod")] if type(each) is dict), {})
         start, end = _day(period.get("start")), _day(period.get("end"))
         if start is None or ("end" in period and end is None) or (end is not None and end < start):
@@ -248,12 +271,22 @@ def _products(item: Mapping[str, Any]) -> tuple[Code, ...]:
 
 
 def _therapies(line: _Line) -> list[dict[str, Any]]:
-    holders = (line.item, *line.added)
-    return [each for held in holders for each in dicts(held.get("extension")) if each.get("url") == THERAPY]
+    """Of ``addItem`` where it says any, else of the line: what was authorized instead is not what was asked for."""
+    return [each for held in line.added for each in _therapies_of(held)] or _therapies_of(line.item)
+
+
+def _therapies_of(holder: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in dicts(holder.get("extension")) if each.get("url") == THERAPY]
 
 
 def _parts(line: _Line, name: str) -> list[dict[str, Any]]:
     return [part for therapy in _therapies(line) for part in dicts(therapy.get("extension")) if part.get("url") == name]
+
+
+def _parts_of(holder: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    return [
+        part for therapy in _therapies_of(holder) for part in dicts(therapy.get("extension")) if part.get("url") == name
+    ]
 
 
 def _coding(part: Mapping[str, Any]) -> tuple[Code, ...]:
@@ -270,6 +303,16 @@ def _daily(quantity: Any) -> str | None:
     if exact is None or not 0 < exact < 1_000_000_000 or exact.denominator > 1_000_000_000:
         return None
     return f"{value:f} mg/d" if not isinstance(value, int) else f"{value} mg/d"
+
+
+def _stated(resource: Mapping[str, Any]) -> str:
+    """When the sender's system last changed it, in UTC; "" where it does not say so with a zone."""
+    meta = resource.get("meta")
+    try:
+        moment = datetime.fromisoformat(word(meta.get("lastUpdated")) if type(meta) is dict else "")
+    except ValueError:
+        return ""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds") if moment.tzinfo is not None else ""
 
 
 def _day(value: Any) -> date | None:
