@@ -310,10 +310,7 @@ def import_file(file: IO[bytes], form: str | None, source: str) -> None:
         vocabulary=configuration.vocabulary,
         progress=lambda count: click.echo(f"\r{count} lines", err=True, nl=False) if sys.stderr.isatty() else None,
     )
-    counts = f"added {report.added}, changed {report.changed}, unchanged {report.unchanged}"
-    if report.outdated:
-        counts += f", outdated {report.outdated}"
-    click.echo(f"{counts}, refused {report.refused_lines}")
+    click.echo(report.counts)
     for refusal in report.refused:
         click.echo(": ".join(filter(None, (f"line {refusal.line}", refusal.column, refusal.allowed))), err=True)
     sys.exit(EXIT_REFUSED if report.refused else 0)

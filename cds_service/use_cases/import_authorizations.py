@@ -41,6 +41,13 @@ class ImportReport(msgspec.Struct, frozen=True):
     outdated: int = 0  # older than what the same source said of them before
 
     @property
+    def counts(self) -> str:
+        """In one line; ``outdated`` only where there are any."""
+        late = f", outdated {self.outdated}" if self.outdated else ""
+        taken = f"added {self.added}, changed {self.changed}, unchanged {self.unchanged}"
+        return f"{taken}{late}, refused {self.refused_lines}"
+
+    @property
     def refused_lines(self) -> int:
         """How many lines were not taken; each may have several mistakes."""
         return len({refusal.line for refusal in self.refused})

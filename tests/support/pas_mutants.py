@@ -126,6 +126,27 @@ MUTANTS: list[tuple[str, str, Change, tuple[str, ...]]] = [
         of("MedicationRequest", lambda r: r.update(requester={"reference": "Practitioner/9"})),
         ("2.2",),
     ),
+    # a contained resource is no entry: it cannot be told apart, nor echoed under its fullUrl
+    *(
+        ("P022", f"Bundle.entry[0].resource.{name}", put("#inside", *CLAIM, name, "reference"), ("2.0.1", "2.2"))
+        for name in ("patient", "insurer", "provider")
+    ),
+    (
+        "P022",
+        "Bundle.entry[0].resource.insurance[0].coverage",
+        put("#inside", *CLAIM, "insurance", 0, "coverage", "reference"),
+        ("2.0.1", "2.2"),
+    ),
+    # beyond FHIR's positiveInt, which no store need hold
+    *(
+        (
+            rule,
+            f"Bundle.entry[0].resource.{name}[0].sequence",
+            put(2**31, *CLAIM, name, 0, "sequence"),
+            ("2.0.1", "2.2"),
+        )
+        for rule, name in (("P024", "item"), ("P028", "supportingInfo"))
+    ),
     (
         "P017",
         "Bundle.entry[0].resource.modifierExtension[0]",

@@ -22,6 +22,7 @@ _EXTENSIONS: Final = (
     ("serviceItemRequestType", systems.REQUEST_TYPE),
     ("certificationType", systems.CERTIFICATION_TYPE),
 )
+_MOST: Final = 2**31 - 1  # of FHIR's positiveInt
 _ORDERS: Final = frozenset({"MedicationRequest", "ServiceRequest", "DeviceRequest", "NutritionOrder"})
 
 
@@ -90,12 +91,17 @@ def header_issues(bundle: PasBundle, *, most_identifiers: int) -> Iterator[Issue
 def _target(bundle: PasBundle, claim: dict[str, Any], element: str, kinds: frozenset[str]) -> Iterator[Issue]:
     reference = claim.get(element)
     where = f"{CLAIM}.{element}"
-    if type(reference) is not dict or type(reference.get("reference")) is not str:
+    if not _names_entry(bundle, reference):
         yield Issue("P022", "required", f"{element} must name an entry of this Bundle", where)
         return
     found = bundle.one(reference, bundle.claim)
     if found is not None and found.kind not in kinds:
         yield Issue("P022", "value", f"{element} must be {' or '.join(sorted(kinds))}", where)
+
+
+def _names_entry(bundle: PasBundle, reference: Any) -> bool:
+    """Whether a Reference names entries at all, there or not (P013): not by identifier alone, nor what is contained."""
+    return type(reference) is dict and bundle.found(reference, bundle.claim) is not None
 
 
 def _insurance(bundle: PasBundle, claim: dict[str, Any]) -> Iterator[Issue]:
@@ -108,7 +114,7 @@ def _insurance(bundle: PasBundle, claim: dict[str, Any]) -> Iterator[Issue]:
         return
     number, held = focal[0]
     reference = held.get("coverage")
-    if type(reference) is not dict or type(reference.get("reference")) is not str:
+    if not _names_entry(bundle, reference):
         yield Issue("P022", "required", "coverage must name an entry of this Bundle", f"{where}[{number}].coverage")
         return
     found = bundle.one(reference, bundle.claim)
@@ -145,12 +151,13 @@ def _related(bundle: PasBundle, version: str) -> Iterator[Issue]:
 
 
 def _sequences(listed: Any, where: str, rule: str) -> Iterator[Issue]:
-    """Sequence numbers are positive and unique."""
+    """Sequence numbers are positive, no larger than FHIR has them, and unique."""
     seen: set[int] = set()
     for number, each in enumerate(dicts_of(listed)):
         sequence = each.get("sequence")
-        if type(sequence) is not int or sequence < 1:
-            yield Issue(rule, "required", "sequence must be a positive number", f"{where}[{number}].sequence")
+        if type(sequence) is not int or not 1 <= sequence <= _MOST:
+            text = f"sequence must be a positive number, at most {_MOST}"
+            yield Issue(rule, "required", text, f"{where}[{number}].sequence")
         elif sequence in seen:
             yield Issue(rule, "duplicate", "this sequence stands twice", f"{where}[{number}].sequence")
         else:

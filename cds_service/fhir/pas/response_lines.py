@@ -110,8 +110,8 @@ def _dates(line: CaseLine) -> list[dict[str, Any]]:
 
 def _requested_date(asked: RequestedLine) -> list[dict[str, Any]]:
     url = systems.extension("itemRequestedServiceDate")
-    for element, kind in (("servicedDate", "valueDate"), ("servicedPeriod", "valuePeriod")):
-        if element in asked.raw:
+    for element, kind, wanted in (("servicedDate", "valueDate", str), ("servicedPeriod", "valuePeriod", dict)):
+        if type(asked.raw.get(element)) is wanted and asked.raw[element]:
             return [{"url": url, kind: asked.raw[element]}]
     return []
 
