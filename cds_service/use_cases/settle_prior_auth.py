@@ -163,6 +163,7 @@ class SettlePriorAuth:
             if line is None or line.action is not ReviewAction.PENDED:
                 raise RuleBroken("this line does not wait for a decision", expression=f"{where}.sequence")
             _check(line, each, where)
+            self._check_criterion(case, each, where)
             if each.reason is not None and each.reason.code and not self._parts.knows_reason(each.reason.code):
                 raise RuleBroken("the licensed list of reasons has no such code", expression=f"{where}.reason.code")
             settled[each.sequence] = self._line(case, line, each, now)
@@ -193,6 +194,16 @@ class SettlePriorAuth:
             issued=now.date() if granted else None,
             by_person=action in FINAL,
         )
+
+    def _check_criterion(self, case: Case, decision: LineDecision, where: str) -> None:
+        """An adverse reason is tied to a criterion that there is, or was when the request was judged."""
+        named = decision.reason.criterion.strip() if decision.reason is not None else ""
+        if decision.action not in ADVERSE or not named:
+            return
+        known = {name for each in self._rules.guidelines for name in each.guideline.criteria}
+        judged_by = {reason.criterion for line in case.summary.lines for reason in line.reasons}
+        if named not in known | judged_by:
+            raise RuleBroken("the guideline has no such criterion", expression=f"{where}.reason.criterion")
 
     def _check_facts(self, wanted: Sequence[str]) -> None:
         known = {name for each in self._rules.guidelines for name in each.guideline.facts}
@@ -276,6 +287,8 @@ def _check_modified(line: CaseLine, daily: Mapping[str, str], taper: str, where:
     amounts = _amounts(daily, where)
     if not amounts.keys() <= set(line.drugs):
         raise RuleBroken("a drug that the line does not ask for", expression=f"{where}.authorized.daily")
+    if amounts and not any(amounts.values()):
+        raise RuleBroken("what authorizes nothing is not certified (A3)", expression=f"{where}.authorized.daily")
     for name, current in line.current_daily.items() if amounts else ():
         if amounts.get(name, Fraction(0)) < Fraction(current) and not taper.strip():
             text = "less than the patient receives now needs a taper note"

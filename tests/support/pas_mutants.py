@@ -137,6 +137,19 @@ MUTANTS: list[tuple[str, str, Change, tuple[str, ...]]] = [
         put("#inside", *CLAIM, "insurance", 0, "coverage", "reference"),
         ("2.0.1", "2.2"),
     ),
+    # what is no text is no system: told, and nothing breaks
+    (
+        "P025",
+        "Bundle.entry[0].resource.item[0].productOrService",
+        put([{}], *ITEM, "productOrService", "coding", 0, "system"),
+        ("2.0.1", "2.2"),
+    ),
+    (
+        "P027",
+        "Bundle.entry[0].resource.diagnosis[0].diagnosis",
+        put([{}], *CLAIM, "diagnosis", 0, "diagnosisCodeableConcept", "coding", 0, "system"),
+        ("2.0.1", "2.2"),
+    ),
     # beyond FHIR's positiveInt, which no store need hold
     *(
         (

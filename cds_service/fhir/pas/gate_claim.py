@@ -202,7 +202,7 @@ def service_coded(concept: Any) -> bool:
     if type(concept) is not dict:
         return False
     return any(
-        each.get("system") in systems.SERVICE_SYSTEMS and word(each.get("code")).strip()
+        word(each.get("system")) in systems.SERVICE_SYSTEMS and word(each.get("code")).strip()
         for each in dicts(concept.get("coding"))
     )
 
@@ -260,7 +260,7 @@ def _diagnosis(diagnosis: dict[str, Any], where: str) -> Iterator[Issue]:
     if concept is None and type(diagnosis.get("diagnosisReference")) is dict:
         return  # the Condition that it names is read, and must be in the Bundle
     coded = type(concept) is dict and any(
-        each.get("system") in systems.DIAGNOSIS_SYSTEMS and word(each.get("code")).strip()
+        word(each.get("system")) in systems.DIAGNOSIS_SYSTEMS and word(each.get("code")).strip()
         for each in dicts(concept.get("coding"))
     )
     if not coded:

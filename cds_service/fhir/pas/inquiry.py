@@ -57,7 +57,7 @@ def _service(item: dict[str, Any]) -> list[str]:
     """P073: not-applicable asks for whatever service."""
     concept = item.get("productOrService")
     held = dicts(concept.get("coding")) if type(concept) is dict else ()
-    return [word(each.get("code")) for each in held if each.get("system") in systems.SERVICE_SYSTEMS]
+    return [word(each.get("code")) for each in held if word(each.get("system")) in systems.SERVICE_SYSTEMS]
 
 
 def member_of(bundle: PasBundle) -> tuple[str, ...]:

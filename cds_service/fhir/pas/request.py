@@ -257,14 +257,14 @@ def _cancelled(item: Resource) -> bool:
 def _service(item: Resource) -> Resource:
     concept = item.get("productOrService")
     held = list(dicts(concept.get("coding"))) if type(concept) is dict else []
-    return next((each for each in held if each.get("system") in systems.SERVICE_SYSTEMS), held[0] if held else {})
+    return next((each for each in held if word(each.get("system")) in systems.SERVICE_SYSTEMS), held[0] if held else {})
 
 
 def _services(item: Resource) -> Iterator[tuple[str, str]]:
     concepts = [item.get("productOrService")]
     concepts += [each.get("valueCodeableConcept") for each in extensions(item, systems.CODE_END)]
     for each in (coding for concept in concepts for coding in _codings(concept)):
-        if each.get("system") in systems.SERVICE_SYSTEMS:
+        if word(each.get("system")) in systems.SERVICE_SYSTEMS:
             yield word(each.get("system")), word(each.get("code"))
 
 
