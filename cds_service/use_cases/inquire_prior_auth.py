@@ -69,8 +69,8 @@ class InquirePriorAuth:
             if answers:  # FHIR knows no empty list
                 parameters["parameter"] = [{"name": "return", "resource": each} for each in answers]
             return Inquired(_ENCODE(parameters), tuple(case.id for case in cases))
-        single = answers[0] if answers else self._nothing(raw)
-        return Inquired(_ENCODE(single), tuple(case.id for case in cases[:1]))
+        single = _together(answers) if answers else self._nothing(raw)
+        return Inquired(_ENCODE(single), tuple(case.id for case in cases))
 
     def _candidates(self, inquiry: Inquiry) -> list[Case]:
         """By the numbers of the inquiry where it has some, superseded ones too (P069); else the member's."""
@@ -145,6 +145,16 @@ class InquirePriorAuth:
         detail: dict[str, str | int | bool | None] = {"found": len(cases), "npi": npi}
         entries = [AuditEntry(now, caller.client.id, "client", "inquire", f"case/{case.id}", detail) for case in cases]
         self._cases.note(entries or [AuditEntry(now, caller.client.id, "client", "inquire", "case/none", detail)])
+
+
+def _together(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One Bundle with all responses, the newest first, then what they name; of one address the newest text stands."""
+    entries: dict[str, dict[str, Any]] = {}
+    for answer in answers:
+        for entry in answer["entry"]:
+            entries.setdefault(entry["fullUrl"], entry)
+    told = sorted(entries.values(), key=lambda entry: entry["resource"]["resourceType"] != "ClaimResponse")
+    return {**answers[0], "entry": told}
 
 
 def _still_wanted(stored: dict[str, Any]) -> tuple[str, ...]:

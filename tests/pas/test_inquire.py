@@ -12,6 +12,7 @@ from cds_service.fhir.models import complaints
 from tests.pas.test_changes import CANCELLED, PUMP, info
 from tests.pas.test_settle import approve
 from tests.support.pas_bundles import (
+    BASE,
     COMPLETE,
     CPT,
     EXT,
@@ -65,6 +66,29 @@ def test_P003_the_older_version_answers_with_one_bundle(pas: Pas) -> None:
     pas.submit(request())
     answer = pas.inquire(inquiry(), "2.0.1").json
     assert (answer["resourceType"], claim_response(answer)["outcome"]) == ("Bundle", "complete")
+
+
+def test_P003_the_older_version_tells_of_every_request_in_its_one_bundle(pas: Pas) -> None:
+    """The guide: one Bundle with any number of responses. What is approved must not hide behind what is pended."""
+    pas.submit(request(), "2.0.1")
+    second = request(identifier="B-2", values=MISSING, claim={"identifier": [{"system": "urn:c", "value": "C-2"}]})
+    second["entry"][1]["resource"]["gender"] = "other"  # the chart's Patient has changed meanwhile
+    pas.service.clock.at += 60
+    pas.submit(second, "2.0.1")
+    bundle = pas.inquire(inquiry(), "2.0.1").json
+    kinds = [each["resource"]["resourceType"] for each in bundle["entry"]]
+    responses = [each["resource"] for each in bundle["entry"][: kinds.count("ClaimResponse")]]
+    assert [response["outcome"] for response in responses] == ["partial", "complete"]  # the newest first
+    assert bundle["identifier"]["value"] == "I-1"
+    urls = [each["fullUrl"] for each in bundle["entry"]]
+    assert len(urls) == len(set(urls))
+    for response in responses:
+        assert {f"{BASE}{response[name]['reference']}" for name in ("patient", "insurer", "requestor")} <= set(urls)
+    [patient] = [each["resource"] for each in bundle["entry"] if each["resource"]["resourceType"] == "Patient"]
+    assert patient["gender"] == "other"
+    assert complaints(bundle) == ()
+    seen = [subject for action, subject in pas.audit() if action == "inquire"]
+    assert len(seen) == len(set(seen)) == 2
 
 
 LEFT_OUT = [
