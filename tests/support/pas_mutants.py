@@ -150,6 +150,11 @@ MUTANTS: list[tuple[str, str, Change, tuple[str, ...]]] = [
         put([{}], *CLAIM, "diagnosis", 0, "diagnosisCodeableConcept", "coding", 0, "system"),
         ("2.0.1", "2.2"),
     ),
+    # whose an order is must be certain: a number alone, or what is contained, may be somebody else's
+    *(
+        ("P026", "Bundle.entry[6].resource.subject", put(subject, "entry", 6, "resource", "subject"), ("2.0.1", "2.2"))
+        for subject in ({"identifier": {"system": "urn:mrn", "value": "1"}}, {"reference": "#inside"})
+    ),
     # beyond FHIR's positiveInt, which no store need hold
     *(
         (

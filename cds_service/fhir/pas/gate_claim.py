@@ -219,8 +219,17 @@ def _requested(bundle: PasBundle, item: dict[str, Any], where: str) -> Iterator[
             yield Issue("P026", "value", text, f"{where}.extension")
             continue
         yield from order_issues(found, path)
-        if _of_another(bundle, found, "subject"):
-            yield Issue("P026", "conflict", "the requested order is another patient's", f"{path}.subject")
+        yield from _whose(bundle, found, path)
+
+
+def _whose(bundle: PasBundle, order: Entry, path: str) -> Iterator[Issue]:
+    """An order that says whose it is names the Claim's patient: by entry, so that it is certain."""
+    element = "patient" if order.kind == "NutritionOrder" else "subject"
+    if _of_another(bundle, order, element):
+        yield Issue("P026", "conflict", "the requested order is another patient's", f"{path}.{element}")
+    elif element in order.resource and bundle.found(order.resource[element], order) is None:
+        text = "the requested order must name the patient's entry of this Bundle"
+        yield Issue("P026", "conflict", text, f"{path}.{element}")
 
 
 def _of_another(bundle: PasBundle, entry: Entry, element: str) -> bool:
