@@ -174,7 +174,7 @@ class SettlePriorAuth:
         self._check_facts(decision.wanted_facts)
         if decision.wanted_facts and not any(line.action is ReviewAction.PENDED for line in settled.values()):
             raise RuleBroken("more is asked for, but no line waits for it", expression="wanted_facts")
-        return tuple(settled[sequence] for sequence in sorted(settled))
+        return tuple(settled.values())  # in the order of the request
 
     def _line(self, case: Case, line: CaseLine, decision: LineDecision, now: datetime) -> CaseLine:
         action = decision.action

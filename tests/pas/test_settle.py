@@ -257,6 +257,17 @@ def test_P066_one_line_of_two_may_be_decided(pas: Pas) -> None:
     assert (after.state, after.due) == (CaseState.PENDED, case.due)
 
 
+def test_P047_lines_stay_in_the_order_of_the_request(pas: Pas) -> None:
+    """Who lays two answers side by side finds each line in its place."""
+    lines = [item(7), item(3, code="62323", system=CPT, order=None)]
+    answer = pas.submit(request(values=MISSING, items=lines))
+    assert list(actions(answer)) == [7, 3]
+    case = pas.case_of(answer)
+    bundle = pas.settle(case, msgspec.structs.replace(approve(), sequence=7)).response
+    assert actions(bundle) == {7: "A1", 3: "A4"}
+    assert list(actions(bundle)) == [7, 3]
+
+
 def test_the_log_tells_machine_and_person_apart(pas: Pas) -> None:
     pas.settle(pended(pas), approve())
     pas.submit(request(number=2))
