@@ -130,7 +130,7 @@ def _updated(
     for sequence in (found.keys() - sent) if against else ():
         if found[sequence].authorized is not None:
             found[sequence] = reopened_line(found[sequence], against, reference=f"P-{code}-{sequence}")
-    return tuple(found[sequence] for sequence in sorted(found))
+    return tuple(found.values())  # in the order of the request; what is added comes after
 
 
 def _asked_for(parts: PriorAuthParts, case: Case) -> Sequence[str]:

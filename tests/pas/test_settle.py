@@ -24,7 +24,7 @@ from cds_service.fhir.models import complaints
 from cds_service.use_cases.settle_prior_auth import SettlePriorAuth
 from tests.support.dtr_calls import Dtr, items, of_type, packages
 from tests.support.e2e_service import with_payer
-from tests.support.pas_bundles import COMPLETE, CPT, RXNORM, UCUM, concept, item, morphine, request
+from tests.support.pas_bundles import COMPLETE, CPT, RXNORM, UCUM, concept, item, morphine, request, update_of
 from tests.support.pas_service import NURSE, PHYSICIAN, Pas, Starts, action_of, actions, claim_response, extension, part
 
 MISSING = {key: value for key, value in COMPLETE.items() if key != "noninvasive_trial_weeks"}
@@ -266,6 +266,9 @@ def test_P047_lines_stay_in_the_order_of_the_request(pas: Pas) -> None:
     bundle = pas.settle(case, msgspec.structs.replace(approve(), sequence=7)).response
     assert actions(bundle) == {7: "A1", 3: "A4"}
     assert list(actions(bundle)) == [7, 3]
+    added = item(1, code="62370", system=CPT, order=None)
+    update = update_of(request(values=MISSING, items=lines), identifier="U-1", claim={"item": [*lines, added]})
+    assert list(actions(pas.submit(update))) == [7, 3, 1]
 
 
 def test_the_log_tells_machine_and_person_apart(pas: Pas) -> None:
