@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -115,6 +116,33 @@ def test_who_may_do_what(desk: Desk, browsers: dict[str, Browser], case: Case, p
     assert status == expected
     changed = desk.cases.case(case.id).version > before  # type: ignore[union-attr]
     assert changed is (verb == "send" and expected == 303), "what is refused changes nothing"
+
+
+def test_no_route_of_the_desk_is_open_to_whom_it_is_not_for(
+    desk: Desk, browsers: dict[str, Browser], case: Case
+) -> None:
+    """Every route that there is: none without a session; those of a case read by no policy owner, acted on by few."""
+    rules = [
+        (method, rule.rule)
+        for rule in desk.app().url_map.iter_rules()
+        for method in sorted((rule.methods or set()) & {"GET", "POST"})
+        if rule.rule.startswith("/review") and "/sign-" not in rule.rule and "static" not in rule.rule
+    ]
+    assert len(rules) > 15
+    nobody = Browser(desk.app())
+    for method, rule in rules:
+        path = rule.replace("<case_id>", case.id)
+        path = re.sub(r"<[^>]+>", "1", path)
+        answer = nobody.get(path) if method == "GET" else nobody.post(path, token="x")
+        assert answer.status_code == (303 if method == "GET" else 403), (method, rule)
+        assert "/review/sign-in" in answer.headers.get("Location", "/review/sign-in")
+        for person in (AUDITOR, OWNER) if "<case_id>" in rule else ():
+            browser = browsers[person]
+            browser.get("/review/figures")
+            answer = browser.get(path) if method == "GET" else browser.post(path)
+            if person == OWNER or method == "POST":
+                assert answer.status_code == 403, (person, method, rule)
+    assert desk.cases.case(case.id).version == case.version  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
