@@ -15,7 +15,7 @@ def retry_after(text: str, now: datetime) -> timedelta | None:
         return min(timedelta(seconds=int(text[:9])), _LONGEST)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of twenty digits is nonsense too
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

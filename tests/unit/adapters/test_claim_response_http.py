@@ -292,8 +292,12 @@ def test_D09_every_message_names_itself_and_its_digest(sender: HttpClaimResponse
 def test_D05_what_the_receiver_asks_for_is_told(sender: HttpClaimResponseSender, server: ReceiverServer) -> None:
     server.receiver.faults.append(Fault("status", 429, {"Retry-After": "120"}))
     assert sender.send(endpoint(server, mode="put"), delivery()).retry_after == timedelta(seconds=120)
-    server.receiver.faults.append(Fault("status", 429, {"Retry-After": "soon"}))
-    assert sender.send(endpoint(server, mode="put"), delivery()).retry_after is None
+    server.receiver.faults.append(Fault("status", 503, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}))
+    assert sender.send(endpoint(server, mode="put"), delivery()).retry_after == timedelta(days=1)  # a day at most
+    for nonsense in ("soon", "-5", "Thu, 26 Nov 2026 25:61:00 GMT", "Thu, 26 Nov 99999999999999999999 19:20:00 GMT"):
+        server.receiver.faults.append(Fault("status", 429, {"Retry-After": nonsense}))
+        sent = sender.send(endpoint(server, mode="put"), delivery())
+        assert (sent.state, sent.retry_after) == ("retry", None)
 
 
 def test_D08_the_words_of_a_refusal_are_kept_with_the_try(
