@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, current_app, request
 
 from sandbox_ehr.fhir_json import Resource, dumps
-from sandbox_ehr.search import SHARED_TYPES, TYPES, SearchRefused, matches, ordered, patient_of
-from sandbox_ehr.store import Store, version_of
+from sandbox_ehr.parts import the_store
+from sandbox_ehr.search import SHARED_TYPES, TYPES, SearchRefused, patient_of
+from sandbox_ehr.searchset import search_store, searchset
+from sandbox_ehr.store import version_of
 from sandbox_ehr.tokens import Access, AccessRefused, Tokens
 
 blueprint = Blueprint("fhir", __name__, url_prefix="/fhir")
@@ -27,12 +27,6 @@ class NotKept(Exception):
         super().__init__(text)
         self.status = status
         self.code = code  # FHIR issue type
-
-
-def the_store() -> Store:
-    """The store of the running sandbox."""
-    store: Store = current_app.extensions["store"]
-    return store
 
 
 def fhir_base() -> str:
@@ -124,38 +118,6 @@ def search(resource_type: str) -> Response:
     found = search_store(the_store(), resource_type, patient, query)
     size, offset = _paging()
     return answer(searchset(fhir_base(), resource_type, query, found, size, offset))
-
-
-def search_store(store: Store, resource_type: str, patient: str, query: list[tuple[str, str]]) -> list[Resource]:
-    """All matches for one patient. Raises SearchRefused."""
-    if resource_type == "Patient":
-        own = store.read("Patient", patient)
-        return matches(resource_type, [own] if own else [], query)
-    held = store.shared(resource_type) if resource_type in SHARED_TYPES else store.of_patient(patient, resource_type)
-    return ordered(resource_type, matches(resource_type, held, query), query)
-
-
-def searchset(
-    base: str, resource_type: str, query: list[tuple[str, str]], found: list[Resource], size: int, offset: int
-) -> Resource:
-    """One page of ``found`` as a searchset Bundle with self and next links."""
-    kept = [(name, value) for name, value in query if name not in {"_offset", "_count"}]
-    links = [{"relation": "self", "url": f"{base}/{resource_type}?{urlencode(query)}"}]
-    if offset + size < len(found):
-        following = [*kept, ("_count", str(size)), ("_offset", str(offset + size))]
-        links.append({"relation": "next", "url": f"{base}/{resource_type}?{urlencode(following)}"})
-    entries = [
-        {
-            "fullUrl": f"{base}/{resource_type}/{resource['id']}",
-            "resource": resource,
-            "search": {"mode": "match"},
-        }
-        for resource in found[offset : offset + size]
-    ]
-    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "total": len(found), "link": links}
-    if entries:
-        bundle["entry"] = entries
-    return bundle
 
 
 def _paging() -> tuple[int, int]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Response, current_app, request
 
 from sandbox_ehr.fhir_api import NotKept, access_for, answer, blueprint, fhir_base, reaches, readable, with_version
-from sandbox_ehr.fhir_api import the_store as _store
 from sandbox_ehr.fhir_json import Resource, loads
+from sandbox_ehr.parts import the_instant, the_store
 from sandbox_ehr.search import matches, patient_of
 from sandbox_ehr.store import Conflict, version_of
 from sandbox_ehr.tokens import AccessRefused
@@ -57,7 +56,7 @@ def create(resource_type: str) -> Response:
     if not reaches(access, resource_type, "c", patient_of(body)):
         raise AccessRefused(403, "insufficient_scope", "The token is bound to another patient.")
     made = _stamped({**body, "id": _new_id()}, 1)
-    kept = _store().create(made, (lambda held: matches(resource_type, held, condition)) if condition else _nothing)
+    kept = the_store().create(made, (lambda held: matches(resource_type, held, condition)) if condition else _nothing)
     if len(kept) > 1:
         raise NotKept(412, "multiple-matches", "The chart holds more than one such resource.")
     one, address = kept[0], f"{fhir_base()}/{resource_type}/{kept[0]['id']}"
@@ -81,7 +80,7 @@ def update(resource_type: str, ident: str) -> Response:
     expected = _expected(request.headers.get("If-Match"))
     made = _stamped(body, expected + 1)
     try:
-        _store().update(made, expected)
+        the_store().update(made, expected)
     except Conflict:
         raise NotKept(412, "conflict", "The resource was changed by somebody else: read it again.") from None
     return with_version(made)
@@ -98,7 +97,7 @@ def delete(resource_type: str, ident: str) -> Response:  # noqa: ARG001 - the ad
 def vread(resource_type: str, ident: str, version: int) -> Response:
     """One version of a resource that may be read."""
     readable(resource_type, ident)
-    found = next((one for one in _store().versions(resource_type, ident) if version_of(one) == version), None)
+    found = next((one for one in the_store().versions(resource_type, ident) if version_of(one) == version), None)
     if found is None:
         raise NotKept(404, "not-found", "There is no such version.")
     return with_version(found)
@@ -108,7 +107,7 @@ def vread(resource_type: str, ident: str, version: int) -> Response:
 def history(resource_type: str, ident: str) -> Response:
     """Every version of a resource that may be read, newest first."""
     readable(resource_type, ident)
-    versions = _store().versions(resource_type, ident)
+    versions = the_store().versions(resource_type, ident)
     entries = [
         {
             "fullUrl": f"{fhir_base()}/{resource_type}/{ident}",
@@ -165,9 +164,8 @@ def _expected(header: str | None) -> int:
 
 
 def _stamped(body: Resource, version: int) -> Resource:
-    now: Callable[[], datetime] = current_app.extensions["now"]
     own: dict[str, Any] = body["meta"] if isinstance(body.get("meta"), dict) else {}
-    stamp = {"versionId": str(version), "lastUpdated": now().isoformat(timespec="milliseconds")}
+    stamp = {"versionId": str(version), "lastUpdated": the_instant()}
     return {**body, "meta": {**own, **stamp}}
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from flask import Blueprint, abort, current_app, render_template
+from flask import Blueprint, abort, render_template
 
 from sandbox_ehr.fhir_json import Resource
 from sandbox_ehr.order_words import day_words, unit_words
+from sandbox_ehr.parts import the_samples, the_store
 from sandbox_ehr.search import patient_of
-from sandbox_ehr.store import Store, version_of
+from sandbox_ehr.store import version_of
 
 blueprint = Blueprint("forms", __name__)
 _NAMES = ("display", "title", "code", "reference", "contentType")
@@ -58,9 +59,8 @@ def rows(response: Resource) -> list[Row]:
 @blueprint.get("/patients/<patient>/forms/<ident>")
 def form_page(patient: str, ident: str) -> str:
     """One saved questionnaire with its earlier versions."""
-    store: Store = current_app.extensions["store"]
-    sample = current_app.extensions["samples"].get(patient)
-    found = store.read("QuestionnaireResponse", ident)
+    sample = the_samples().get(patient)
+    found = the_store().read("QuestionnaireResponse", ident)
     if sample is None or found is None or patient_of(found) != patient:
         abort(404)
     return render_template(
@@ -68,7 +68,7 @@ def form_page(patient: str, ident: str) -> str:
         sample=sample,
         form=saved_form(found),
         rows=rows(found),
-        versions=[saved_form(one) for one in store.versions("QuestionnaireResponse", ident)],
+        versions=[saved_form(one) for one in the_store().versions("QuestionnaireResponse", ident)],
     )
 
 

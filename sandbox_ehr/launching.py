@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from flask import Blueprint, abort, current_app, redirect, render_template, request
+from flask import Blueprint, abort, redirect, render_template, request
 from werkzeug.wrappers import Response as Answer
 
 from sandbox_ehr.acting import acting
 from sandbox_ehr.card_view import Link
 from sandbox_ehr.exchange import Exchange
-from sandbox_ehr.ordering import Ordering
-from sandbox_ehr.patients.sample import Sample
+from sandbox_ehr.parts import the_ordering, the_sample, the_server, the_store
 from sandbox_ehr.search import patient_of
 from sandbox_ehr.smart.apps import App
 from sandbox_ehr.smart.launches import Launch
-from sandbox_ehr.smart.server import SmartServer
-from sandbox_ehr.store import Store
 
 blueprint = Blueprint("launching", __name__)
 
@@ -36,13 +33,13 @@ class Start(msgspec.Struct, frozen=True):
 
 def smart_link(link: Link) -> bool:
     """Whether a card's link is shown as a launch: only apps that are registered here are launched."""
-    return link.kind == "smart" and _server().apps.launched_at(link.url) is not None
+    return link.kind == "smart" and the_server().apps.launched_at(link.url) is not None
 
 
 @blueprint.get("/patients/<patient>/app")
 def embedded(patient: str) -> str:
     """The app inside the EHR: the EHR's own banner says whose chart it is."""
-    sample, start = _sample(patient), _start(patient)
+    sample, start = the_sample(patient), _start(patient)
     return render_template(
         "app_frame.html",
         sample=sample,
@@ -56,7 +53,7 @@ def embedded(patient: str) -> str:
 @blueprint.post("/patients/<patient>/app")
 def own_window(patient: str) -> Answer:
     """The app in a window of its own, where it has to show the patient itself."""
-    _sample(patient)
+    the_sample(patient)
     return redirect(_address(patient, _start(patient), banner=True), 303)
 
 
@@ -65,19 +62,19 @@ def _address(patient: str, start: Start, *, banner: bool) -> str:
         client_id=start.app.client_id,
         user=acting().id,
         patient=patient,
-        encounter=_store().current_encounter(patient),
+        encounter=the_store().current_encounter(patient),
         fhir_context=start.fhir_context,
         app_context=start.app_context,
         banner=banner,
     )
-    return _server().launches.start(start.app, launch)
+    return the_server().launches.start(start.app, launch)
 
 
 def _start(patient: str) -> Start:
     ident = request.values.get("exchange", "")
     if ident:
         return _from_card(patient, ident)
-    app = _server().apps.get(request.values.get("client", ""))
+    app = the_server().apps.get(request.values.get("client", ""))
     if app is None:
         abort(404)
     named = {"MedicationRequest": request.values.get("order"), "QuestionnaireResponse": request.values.get("response")}
@@ -86,14 +83,13 @@ def _start(patient: str) -> Start:
 
 
 def _from_card(patient: str, ident: str) -> Start:
-    ordering: Ordering = current_app.extensions["ordering"]
-    exchange = ordering.load(patient, ident)
+    exchange = the_ordering().load(patient, ident)
     links = [link for card in exchange.cards() for link in card.links if smart_link(link)] if exchange else []
     chosen = request.values.get("link", "0")
     if exchange is None or not chosen.isdecimal() or int(chosen) >= len(links):
         abort(404)
     link = links[int(chosen)]
-    app = _server().apps.launched_at(link.url)
+    app = the_server().apps.launched_at(link.url)
     assert app is not None
     return Start(app, (*_coverage(patient), *_signed(exchange)), link.app_context, exchange)
 
@@ -105,34 +101,17 @@ def _signed(exchange: Exchange) -> tuple[dict[str, str], ...]:
 
 
 def _coverage(patient: str) -> tuple[dict[str, str], ...]:
-    held = _store().of_patient(patient, "Coverage")
+    held = the_store().of_patient(patient, "Coverage")
     return tuple({"reference": f"Coverage/{one['id']}"} for one in held[:1])
 
 
 def _own(patient: str, kind: str, ident: str) -> dict[str, str]:
-    found = _store().read(kind, ident)
+    found = the_store().read(kind, ident)
     if found is None or patient_of(found) != patient:
         abort(404)
     return {"reference": f"{kind}/{ident}"}
 
 
-def _store() -> Store:
-    store: Store = current_app.extensions["store"]
-    return store
-
-
-def _server() -> SmartServer:
-    server: SmartServer = current_app.extensions["smart"]
-    return server
-
-
-def _sample(patient: str) -> Sample:
-    sample: Sample | None = current_app.extensions["samples"].get(patient)
-    if sample is None:
-        abort(404)
-    return sample
-
-
 @blueprint.app_context_processor
 def _for_pages() -> dict[str, Any]:
-    return {"smart_link": smart_link, "apps": _server().apps.all()}
+    return {"smart_link": smart_link, "apps": the_server().apps.all()}

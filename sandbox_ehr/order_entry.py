@@ -29,11 +29,10 @@ from sandbox_ehr.order_form import (
     read_form,
 )
 from sandbox_ehr.order_words import age, code_of
-from sandbox_ehr.ordering import Ordering
+from sandbox_ehr.parts import the_ordering, the_sample, the_samples, the_store
 from sandbox_ehr.patients import everything
 from sandbox_ehr.patients.sample import Sample
 from sandbox_ehr.prefetch import MODES
-from sandbox_ehr.store import Store
 
 blueprint = Blueprint("pages", __name__)
 
@@ -62,25 +61,8 @@ def base_url() -> str:
     return str(current_app.config["BASE_URL"])
 
 
-def _store() -> Store:
-    store: Store = current_app.extensions["store"]
-    return store
-
-
-def _ordering() -> Ordering:
-    ordering: Ordering = current_app.extensions["ordering"]
-    return ordering
-
-
-def _sample(patient: str) -> Sample:
-    sample: Sample | None = current_app.extensions["samples"].get(patient)
-    if sample is None:
-        abort(404)
-    return sample
-
-
 def _exchange(patient: str, ident: str) -> Exchange:
-    exchange = _ordering().load(patient, ident)
+    exchange = the_ordering().load(patient, ident)
     if exchange is None:
         abort(404)
     return exchange
@@ -90,7 +72,7 @@ def _exchange(patient: str, ident: str) -> Exchange:
 def patients() -> str:
     """All sample patients, by what they show."""
     groups: dict[str, list[Sample]] = {}
-    for sample in current_app.extensions["samples"].values():
+    for sample in the_samples().values():
         groups.setdefault(sample.group, []).append(sample)
     return render_template("patients.html", groups=groups)
 
@@ -98,7 +80,7 @@ def patients() -> str:
 @blueprint.get("/patients/<patient>")
 def patient_page(patient: str) -> str:
     """The chart with the order form, filled in with the example order."""
-    sample = _sample(patient)
+    sample = the_sample(patient)
     form = OrderForm() if "blank" in request.args else sample.order
     return _page(sample, _current(sample, form))
 
@@ -106,12 +88,12 @@ def patient_page(patient: str) -> str:
 @blueprint.post("/patients/<patient>/orders")
 def sign(patient: str) -> Answer | tuple[str, int]:
     """Sign: the hook is fired; a form that cannot be signed comes back with what to put right."""
-    sample = _sample(patient)
+    sample = the_sample(patient)
     form = read_form(request.form)
     wrong = _not_a_prescriber() or problems(form)
     if wrong:
         return _page(sample, form, wrong=wrong), 422
-    exchange = _ordering().sign(patient, form, acting().id)
+    exchange = the_ordering().sign(patient, form, acting().id)
     return redirect(url_for("pages.order_page", patient=patient, ident=exchange.id), 303)
 
 
@@ -121,8 +103,8 @@ def sign_again(patient: str, ident: str) -> Answer | tuple[str, int]:
     exchange = _exchange(patient, ident)
     wrong = _not_a_prescriber()
     if wrong:
-        return _page(_sample(patient), exchange.form, exchange=exchange, wrong=wrong), 422
-    following = _ordering().sign_again(exchange)
+        return _page(the_sample(patient), exchange.form, exchange=exchange, wrong=wrong), 422
+    following = the_ordering().sign_again(exchange)
     return redirect(url_for("pages.order_page", patient=patient, ident=following.id), 303)
 
 
@@ -135,7 +117,7 @@ def _not_a_prescriber() -> tuple[Problem, ...]:
 def order_page(patient: str, ident: str) -> str:
     """What became of an order: cards, coverage information, and the form again while a warning waits."""
     exchange = _exchange(patient, ident)
-    return _page(_sample(patient), exchange.form, exchange=exchange)
+    return _page(the_sample(patient), exchange.form, exchange=exchange)
 
 
 @blueprint.post("/patients/<patient>/orders/<ident>/words")
@@ -144,7 +126,7 @@ def say(patient: str, ident: str) -> Answer | tuple[str, int]:
     exchange = _exchange(patient, ident)
     wrong = _not_a_prescriber() if exchange.state == "held" else ()
     if wrong:
-        return _page(_sample(patient), exchange.form, exchange=exchange, wrong=wrong), 422
+        return _page(the_sample(patient), exchange.form, exchange=exchange, wrong=wrong), 422
     known = {card.uuid: card for card in exchange.cards() if card.uuid}
     words: dict[str, tuple[Mapping[str, str] | None, str]] = {}
     for uuid in request.form.getlist("card"):
@@ -156,16 +138,16 @@ def say(patient: str, ident: str) -> Answer | tuple[str, int]:
         words[uuid] = (msgspec.structs.asdict(reason) if reason else None, comment)
         if exchange.state == "held" and known[uuid].reasons and reason is None:
             wrong = (Problem(f"reason-{uuid}", "Choose a reason to sign all the same."),)
-            return _page(_sample(patient), exchange.form, exchange=exchange, wrong=wrong), 422
-    _ordering().say(exchange, words)
+            return _page(the_sample(patient), exchange.form, exchange=exchange, wrong=wrong), 422
+    the_ordering().say(exchange, words)
     return redirect(url_for("pages.order_page", patient=patient, ident=ident), 303)
 
 
 @blueprint.post("/patients/<patient>/start-over")
 def start_over(patient: str) -> Answer:
     """The patient as on the first day."""
-    _sample(patient)
-    store = _store()
+    the_sample(patient)
+    store = the_store()
     store.start_over(patient)
     store.load_samples(everything(current_app.config["AS_OF"]))
     return redirect(url_for("pages.patient_page", patient=patient), 303)
@@ -174,26 +156,26 @@ def start_over(patient: str) -> Answer:
 @blueprint.post("/patients/<patient>/draft")
 def draft(patient: str) -> Answer:
     """The form as FHIR, for the drawer."""
-    _sample(patient)
+    the_sample(patient)
     form = read_form(request.form)
     if problems(form):
         return jsonify(draft="")
-    return jsonify(draft="\n\n".join(pretty(order) for order in _ordering().drafts(patient, form)))
+    return jsonify(draft="\n\n".join(pretty(order) for order in the_ordering().drafts(patient, form)))
 
 
 @blueprint.post("/patients/<patient>/select")
 def select(patient: str) -> Answer:
     """Fire order-select while the form is being filled in."""
-    _sample(patient)
+    the_sample(patient)
     form = read_form(request.form)
     if problems(form):
         return jsonify(status=0, milliseconds=0)
-    status, milliseconds = _ordering().select(patient, form, acting().id)
+    status, milliseconds = the_ordering().select(patient, form, acting().id)
     return jsonify(status=status, milliseconds=milliseconds)
 
 
 def _page(sample: Sample, form: OrderForm, *, exchange: Exchange | None = None, wrong: tuple[Problem, ...] = ()) -> str:
-    store = _store()
+    store = the_store()
     chart = {kind: store.of_patient(sample.id, kind) for kind in _CHART}
     person = store.read("Patient", sample.id) or {}
     return render_template(
@@ -207,7 +189,7 @@ def _page(sample: Sample, form: OrderForm, *, exchange: Exchange | None = None, 
         person={**person, "age": age(person["birthDate"], current_app.config["AS_OF"])},
         running=_running(chart["MedicationRequest"]),
         forms=[saved_form(one) for one in chart["QuestionnaireResponse"]],
-        history=_ordering().history(sample.id),
+        history=the_ordering().history(sample.id),
         code_of=code_of,
         **_CHOICES,
     )
@@ -265,6 +247,6 @@ def _route_codes(order: Resource) -> set[str]:
 
 def _current(sample: Sample, form: OrderForm) -> OrderForm:
     """The example order replaces what runs now, so that signing it twice is no doubled dose."""
-    running = _running(_store().of_patient(sample.id, "MedicationRequest"))
+    running = _running(the_store().of_patient(sample.id, "MedicationRequest"))
     newest = max(running, key=lambda order: str(order.get("authoredOn", "")), default=None)
     return msgspec.structs.replace(form, replaces=str(newest["id"]) if newest else "")

@@ -8,8 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,7 +15,7 @@ import msgspec
 from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request
 
 from sandbox_ehr.fhir_json import Resource, dumps, loads, pretty
-from sandbox_ehr.patients.sample import Sample
+from sandbox_ehr.parts import the_instant, the_samples
 from sandbox_ehr.payer_access import Door
 from sandbox_ehr.payer_faults import Behaviour, Fault, Faults, after, before
 from sandbox_ehr.payer_inbox import Delivery, Kept, PayerInbox, Several, Writing
@@ -111,7 +109,7 @@ def metadata() -> Response:
     rest: dict[str, Any] = {"mode": "server", "resource": [{"type": kind, **claims} for kind in TYPES]}
     if "transaction" in offers:
         rest["interaction"] = [{"code": "transaction"}]
-    now = _now()
+    now = the_instant()
     return _answer(
         {
             "resourceType": "CapabilityStatement", "status": "active", "date": now[:10], "kind": "instance",
@@ -242,7 +240,7 @@ def document(ident: str) -> Response:
 def _name_of(reference: str) -> str:
     """The name of a patient of this sandbox; "" for anybody else's."""
     ident = reference.removeprefix(f"{current_app.config['BASE_URL']}/fhir/Patient/")
-    sample: Sample | None = current_app.extensions["samples"].get(ident)
+    sample = the_samples().get(ident)
     return sample.name if sample else ""
 
 
@@ -309,12 +307,7 @@ def _kept(kept: Kept) -> Response:
 
 
 def _delivery(way: str) -> Delivery:
-    return Delivery(_now(), way, request.headers.get("Idempotency-Key", ""))
-
-
-def _now() -> str:
-    now: Callable[[], datetime] = current_app.extensions["now"]
-    return now().isoformat(timespec="milliseconds")
+    return Delivery(the_instant(), way, request.headers.get("Idempotency-Key", ""))
 
 
 def _outcome(status: int, code: str, text: str, headers: dict[str, str] | None = None) -> Response:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from sandbox_ehr.fhir_api import search_store, searchset
 from sandbox_ehr.fhir_json import Resource
 from sandbox_ehr.search import SHARED_TYPES, TYPES, SearchRefused, patient_of
+from sandbox_ehr.searchset import search_store, searchset
 from sandbox_ehr.store import Store
 
 _TOKEN = re.compile(r"\{\{\s*([A-Za-z.]+)\s*\}\}")

@@ -5,45 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, redirect, render_template, request
+from flask import Blueprint, Response, jsonify, redirect, render_template, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as Answer
 
+from sandbox_ehr.parts import the_samples, the_server, the_store
 from sandbox_ehr.patients import STAFF
-from sandbox_ehr.patients.sample import Sample
 from sandbox_ehr.smart.apps import App
 from sandbox_ehr.smart.authorization import Request, back_to, check, sender
 from sandbox_ehr.smart.launches import Launch
 from sandbox_ehr.smart.refusals import NotRedirectable, Refusal
-from sandbox_ehr.smart.server import SmartServer
-from sandbox_ehr.store import Store
 
 blueprint = Blueprint("oauth", __name__)
 
 FORM = "application/x-www-form-urlencoded"
 
 
-def _server() -> SmartServer:
-    server: SmartServer = current_app.extensions["smart"]
-    return server
-
-
 @blueprint.get("/fhir/.well-known/smart-configuration")
 def smart_configuration() -> Response:
     """SMART discovery; open, as it says nothing of any patient."""
-    return jsonify(_server().configuration())
+    return jsonify(the_server().configuration())
 
 
 @blueprint.get("/.well-known/openid-configuration")
 def openid_configuration() -> Response:
     """The same for OpenID Connect clients, at the issuer's address."""
-    return jsonify(_server().configuration())
+    return jsonify(the_server().configuration())
 
 
 @blueprint.get("/oauth/jwks.json")
 def jwks() -> Response:
     """Public keys of id_tokens."""
-    return jsonify(_server().identity.public_set())
+    return jsonify(the_server().identity.public_set())
 
 
 @blueprint.get("/oauth/authorize")
@@ -61,11 +54,11 @@ def sign_in() -> Answer | tuple[str, int]:
 def _answered(step: Callable[[Request], Answer | tuple[str, int]]) -> Answer | tuple[str, int]:
     query: MultiDict[str, str] = request.args
     try:
-        app, redirect_uri = sender(_server().apps, query)
+        app, redirect_uri = sender(the_server().apps, query)
     except NotRedirectable as refused:
         return _page(str(refused), 400)
     try:
-        return step(check(app, redirect_uri, query, _server().fhir_base))
+        return step(check(app, redirect_uri, query, the_server().fhir_base))
     except Refusal as refusal:
         states = query.getlist("state")
         state = states[0] if len(states) == 1 and len(states[0]) <= 4_000 else ""
@@ -74,7 +67,7 @@ def _answered(step: Callable[[Request], Answer | tuple[str, int]]) -> Answer | t
 
 def _begin(asked: Request) -> Answer | tuple[str, int]:
     if asked.launch:
-        return _granted(asked, _server().launches.redeem(asked.app, asked.launch))
+        return _granted(asked, the_server().launches.redeem(asked.app, asked.launch))
     return _ask(asked)
 
 
@@ -84,7 +77,7 @@ def _signed_in(asked: Request) -> Answer | tuple[str, int]:
     if "cancel" in request.form:
         raise Refusal("access_denied", "The person at the keyboard did not allow it.")
     user, patient = request.form.get("user", ""), request.form.get("patient", "")
-    if user not in STAFF or (asked.needs_patient and patient not in _samples()):
+    if user not in STAFF or (asked.needs_patient and patient not in the_samples()):
         return _ask(asked, wrong=True)
     picked = patient if asked.needs_patient else ""
     visit = _visit(picked) if "launch/encounter" in asked.scopes.split() else ""
@@ -92,24 +85,18 @@ def _signed_in(asked: Request) -> Answer | tuple[str, int]:
 
 
 def _granted(asked: Request, launch: Launch) -> Answer:
-    return redirect(_with_issuer(_server().codes.answer(asked, launch)), 302)
+    return redirect(_with_issuer(the_server().codes.answer(asked, launch)), 302)
 
 
 def _ask(asked: Request, *, wrong: bool = False) -> tuple[str, int]:
     page = render_template(
-        "sign_in.html", app=asked.app, staff=STAFF, samples=_samples() if asked.needs_patient else {}, wrong=wrong
+        "sign_in.html", app=asked.app, staff=STAFF, samples=the_samples() if asked.needs_patient else {}, wrong=wrong
     )
     return page, 422 if wrong else 200
 
 
 def _visit(patient: str) -> str:
-    store: Store = current_app.extensions["store"]
-    return store.current_encounter(patient)
-
-
-def _samples() -> dict[str, Sample]:
-    held: dict[str, Sample] = current_app.extensions["samples"]
-    return held
+    return the_store().current_encounter(patient)
 
 
 def _back(redirect_uri: str, **values: str) -> Answer:
@@ -118,7 +105,7 @@ def _back(redirect_uri: str, **values: str) -> Answer:
 
 def _with_issuer(address: str) -> str:
     """RFC 9207: an app that speaks to several servers can tell which one answered."""
-    return back_to(address, iss=_server().base_url)
+    return back_to(address, iss=the_server().base_url)
 
 
 def _page(words: str, status: int) -> tuple[str, int]:
@@ -132,9 +119,9 @@ def token() -> Response:
     def answer(app: App) -> dict[str, Any]:
         match request.form.get("grant_type", ""):
             case "authorization_code":
-                return _server().grants.by_code(app, request.form)
+                return the_server().grants.by_code(app, request.form)
             case "refresh_token":
-                return _server().grants.by_refresh(app, request.form)
+                return the_server().grants.by_refresh(app, request.form)
             case "":
                 raise Refusal("invalid_request", "Missing: grant_type.")
             case _:
@@ -148,7 +135,7 @@ def revoke() -> Response:
     """RFC 7009: ends the grant of a token; an unknown token is no error."""
 
     def answer(app: App) -> dict[str, Any]:
-        _server().grants.revoke(app, request.form.get("token", ""))
+        the_server().grants.revoke(app, request.form.get("token", ""))
         return {}
 
     return _for_client(answer)
@@ -157,7 +144,7 @@ def revoke() -> Response:
 @blueprint.post("/oauth/introspect")
 def introspect() -> Response:
     """RFC 7662, for a client's own access tokens."""
-    return _for_client(lambda app: _server().grants.introspect(app, request.form.get("token", "")))
+    return _for_client(lambda app: the_server().grants.introspect(app, request.form.get("token", "")))
 
 
 def _for_client(answer: Callable[[App], dict[str, Any]]) -> Response:
@@ -178,8 +165,8 @@ def _client() -> App:
         raise Refusal("invalid_request", "Parameters stand in the body, each once.")
     if "Authorization" in request.headers:
         raise Refusal("invalid_client", "A client authenticates by its assertion alone.")
-    assertions = _server().assertions
-    app = _server().apps.get(assertions.client_id(request.form))
+    assertions = the_server().assertions
+    app = the_server().apps.get(assertions.client_id(request.form))
     if app is None:
         raise Refusal("invalid_client", "This client is not registered here.")
     assertions.verify(app, request.form["client_assertion"])
