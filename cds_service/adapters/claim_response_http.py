@@ -37,8 +37,9 @@ from cds_service.ports import Clock, NewId
 
 _FHIR = "application/fhir+json"
 _AGAIN = frozenset({401, 408, 425, 429})  # and 5xx
-# FHIR's kinds of issue that pass by themselves: ``transient`` and what stands below it.
-_TRANSIENT = frozenset({"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"})
+# FHIR's kinds of issue that pass by themselves: ``transient`` and what stands below it. What is compared with them may
+# be of any shape, so no set.
+_TRANSIENT = ("transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled")
 _EXCERPT = 500  # characters
 _LONGEST_LOCATION = 500
 
@@ -206,7 +207,7 @@ def _issues(body: bytes) -> list[dict[str, Any]]:
 
 def _told_of_error(body: bytes) -> tuple[str, str]:
     """State and reason of a 2xx by its body: some gateways answer 200 whatever became of the message behind them."""
-    errors = [issue for issue in _issues(body) if issue.get("severity") in {"error", "fatal"}]
+    errors = [issue for issue in _issues(body) if issue.get("severity") in ("error", "fatal")]
     if not errors:
         return "done", ""
     passes = all(issue.get("code") in _TRANSIENT for issue in errors)

@@ -221,6 +221,22 @@ def test_D04_a_success_that_tells_of_an_error_is_none(
     assert ("the store said so" in sent.excerpt) == (state != "done")
 
 
+@pytest.mark.parametrize(
+    ("issue", "state"),
+    [
+        ('{"severity": ["error"], "code": [1]}', "done"),  # no severity at all
+        ('{"severity": "error", "code": ["timeout"], "details": 5}', "dead"),  # an error of no known kind
+        ("5", "done"),
+    ],
+)
+def test_D04_an_outcome_of_any_shape_ends_no_worker(
+    sender: HttpClaimResponseSender, server: ReceiverServer, issue: str, state: str
+) -> None:
+    body = f'{{"resourceType": "OperationOutcome", "issue": [{issue}]}}'.encode()
+    server.receiver.faults.append(Fault("status", 200, body=body))
+    assert sender.send(endpoint(server, mode="put"), delivery()).state == state
+
+
 def test_D04_a_network_that_fails_is_tried_again(sender: HttpClaimResponseSender, server: ReceiverServer) -> None:
     server.receiver.faults.append(Fault("reset"))
     sent = sender.send(endpoint(server, mode="put"), delivery())
