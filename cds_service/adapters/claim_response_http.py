@@ -206,7 +206,12 @@ def _issues(body: bytes) -> list[dict[str, Any]]:
 
 
 def _told_of_error(body: bytes) -> tuple[str, str]:
-    """State and reason of a 2xx by its body: some gateways answer 200 whatever became of the message behind them."""
+    """State and reason of a 2xx by its body: some gateways answer 200 whatever became of the message behind them.
+
+    A FHIR server answers with FHIR or with nothing; a web page is of a sign-in or a gateway that stands before it.
+    """
+    if body.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        return "retry", "web_page"
     errors = [issue for issue in _issues(body) if issue.get("severity") in ("error", "fatal")]
     if not errors:
         return "done", ""

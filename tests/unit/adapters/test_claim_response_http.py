@@ -222,6 +222,24 @@ def test_D04_a_success_that_tells_of_an_error_is_none(
 
 
 @pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        (b"<!DOCTYPE html><title>Sign in</title>", "retry"),  # a sign-in page before the server
+        (b"\n <html lang=en><body>We are improving our service", "retry"),
+        (b"", "done"),
+        (b'<ClaimResponse xmlns="http://hl7.org/fhir"><status value="active"/></ClaimResponse>', "done"),  # FHIR too
+        (b"OK", "done"),
+    ],
+)
+def test_D04_a_web_page_is_no_receipt(
+    sender: HttpClaimResponseSender, server: ReceiverServer, body: bytes, state: str
+) -> None:
+    server.receiver.faults.append(Fault("status", 200, body=body))
+    sent = sender.send(endpoint(server, mode="put"), delivery())
+    assert (sent.state, sent.reason) == (state, "web_page" if state == "retry" else "")
+
+
+@pytest.mark.parametrize(
     ("issue", "state"),
     [
         ('{"severity": ["error"], "code": [1]}', "done"),  # no severity at all
