@@ -249,7 +249,14 @@ def test_import_of_the_same_claim_response_says_the_same(service: Service) -> No
         ),
         ({"item": [item(adjudication=[review("A4")])]}, {"status": "pending"}),
         ({"item": [item(adjudication=[review("A3")])]}, {"status": "revoked"}),
-        ({"status": "entered-in-error"}, {"status": "revoked"}),
+        ({"status": "entered-in-error"}, {"status": "revoked", "drugs": ("morphine",)}),
+        # withdrawn, with nothing left of it but whose it is and its number
+        (
+            {"status": "entered-in-error", "preAuthRef": "PA-FEED-1", "preAuthPeriod": None, "item": []},
+            {"status": "revoked", "number": "PA-FEED-1", "drugs": ()},
+        ),
+        ({"status": "cancelled", "item": [item(productOrService=None, extension=[])]}, {"status": "revoked"}),
+        ({"item": [item(adjudication=[review("A3")], extension=[])]}, {"status": "revoked"}),
         # a service alone: it covers that service, and never a drug
         (
             {"item": [item(extension=[period(), detail({"system": HCPCS, "code": "62322"})])]},

@@ -93,7 +93,7 @@ class _Reader:
         lines = list(self._lines())
         if not lines:
             self.wrong(".preAuthRef", "the authorization's number, here or on the review action of a line")
-        found = [self._authorization(line, member, status) for line in lines]
+        found = [self._of_line(line, member, withdrawn=status in _WITHDRAWN) for line in lines]
         held = [each for each in found if each is not None]
         if len({each.number for each in held}) != len(held):
             self.wrong(".item", "one line for each number; lines of one number together as one authorization")
@@ -132,11 +132,39 @@ class _Reader:
         if whole and not list(dicts(self._resource.get("item"))):
             yield _Line("", self._resource, (), "A1", whole)
 
-    def _authorization(self, line: _Line, member: str, status: str) -> Authorization | None:
-        if line.action not in _STATUS:
-            self.wrong(f"{line.where}.adjudication", "a reviewAction with one of A1, A3, A4, A6")
+    def _of_line(self, line: _Line, member: str, *, withdrawn: bool) -> Authorization | None:
+        if withdrawn or _STATUS.get(line.action) == "revoked":
+            return self._withdrawn(line, member)
+        return self._authorization(line, member)
+
+    def _withdrawn(self, line: _Line, member: str) -> Authorization:
+        """Number and member are enough: the rest may have been stripped, and it must not stay in force."""
+        reader = _Reader(self._resource, self._vocabulary, self._source)
+        terms = reader._authorization(line, member)
+        if terms is not None:
+            return msgspec.structs.replace(terms, status="revoked")
+        self._check_number(line)
+        return Authorization(
+            number=line.number,
+            member_id=member,
+            status="revoked",
+            drugs=(),
+            route="",
+            start=date.min,
+            end=None,
+            max_daily={},
+            source=self._source,
+            stated=_stated(self._resource),
+        )
+
+    def _check_number(self, line: _Line) -> None:
         if not _NUMBER.fullmatch(line.number):
             self.wrong(f"{line.where}.adjudication", "a number of 1 to 64 visible ASCII characters without blanks")
+
+    def _authorization(self, line: _Line, member: str) -> Authorization | None:
+        if line.action not in _STATUS:
+            self.wrong(f"{line.where}.adjudication", "a reviewAction with one of A1, A3, A4, A6")
+        self._check_number(line)
         start, end = self._period(line)
         named = self._granted(line)
         drugs = self._drugs(line, named)
@@ -151,7 +179,7 @@ class _Reader:
         return Authorization(
             number=line.number,
             member_id=member,
-            status="revoked" if status in _WITHDRAWN else _STATUS[line.action],
+            status=_STATUS[line.action],
             drugs=drugs,
             route=routes.pop() if len(routes) == 1 else "",
             start=start,
