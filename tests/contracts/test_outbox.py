@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -269,7 +270,8 @@ def test_D08_replay_and_discard_are_audited_and_free_what_waits(database: Databa
     assert [(each.n, each.http_status) for each in tries] == [(1, 503), (2, 503)]
     query = sa.select(AUDIT_EVENT.c.action).order_by(AUDIT_EVENT.c.at)
     acts = database.read(lambda session: session.execute(query).scalars().all())
-    assert sorted(acts) == ["outbox_discard", "outbox_list", "outbox_replay", "outbox_show"]
+    people = [each for each in acts if each.startswith("outbox_")]
+    assert sorted(people) == ["outbox_discard", "outbox_list", "outbox_replay", "outbox_show"]
     assert audit.verify(database).ok
 
 
@@ -284,3 +286,36 @@ def test_waiting_rows_are_counted_with_the_age_of_the_oldest(database: Database,
 
 def entry(action: str, ident: int) -> AuditEntry:
     return AuditEntry(NOON, "pat", "operator", action, f"outbox/{ident}", {})
+
+
+def test_P103_every_try_and_every_dead_letter_is_in_the_chained_log(database: Database, outbox: SqlOutbox) -> None:
+    put_case(database, "c1", [1, 2])
+    put_subscription(database, "s1", "https://93.184.216.34/notices")
+    put_notices(database, "s1", [0])
+    (first,) = take(outbox)
+    outbox.settle([over(first, "ready", "status_503", NOON)], "w1", NOON)
+    (again,) = take(outbox)
+    outbox.settle([over(again)], "w1", NOON)
+    (second,) = take(outbox)
+    outbox.settle([over(second, "dead", "status_422")], "w1", NOON)
+    (notice,) = take(outbox, kind="notification")
+    outbox.settle([over(notice)], "w1", NOON)
+    put_case(database, "c2", [1])
+    for number in range(LOST_LEASES):  # a message that ends every worker: given up without a try
+        now = NOON + number * 2 * LEASE
+        assert len(take(outbox, now)) == 1
+        outbox.tidy(now + LEASE + SECOND)
+    told = database.read(
+        lambda session: session.execute(sa.select(AUDIT_EVENT).where(AUDIT_EVENT.c.role == "worker")).mappings().all()
+    )
+    assert sorted((row["action"], json.loads(row["detail"])["reason"]) for row in told) == [
+        ("dead_letter", f"lease_expired:{LOST_LEASES}"),
+        ("dead_letter", "status_422"),
+        ("deliver", ""),
+        ("deliver", "status_503"),
+        ("notify", ""),
+    ]
+    tries = {(row["action"], json.loads(row["detail"]).get("attempt")): row["subject"] for row in told}
+    assert tries["deliver", 1] == tries["deliver", 2] == f"outbox/{first.id}"
+    assert {row["actor"] for row in told} == {"w1", "deliver"}
+    assert audit.verify(database).ok

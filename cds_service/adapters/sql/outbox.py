@@ -15,11 +15,13 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from cds_service.adapters.sql import audit
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.instants import instant, microseconds
 from cds_service.adapters.sql.prior_auth_tables import OUTBOX, PA_CASE, PA_VERSION, SUBSCRIPTION
 from cds_service.delivery_ports import Claim, Settled, Waiting
 from cds_service.domain.delivery import NOTIFICATION, PAYER, TO_SUBSCRIBER, UNDONE, Delivery
+from cds_service.domain.prior_auth import AuditEntry
 from cds_service.prior_auth_ports import OutboxEntry, SubscriptionRecord
 
 LOST_LEASE = "lease_expired"
@@ -126,7 +128,7 @@ class SqlOutbox:
         return self._database.session(lambda session: session.execute(statement).rowcount == 1)
 
     def settle(self, results: Sequence[Settled], owner: str, now: datetime) -> int:
-        """See ``delivery_ports.DeliveryQueue``. A lost power may undo it: then the receiver sees a repeat."""
+        """See ``delivery_ports.DeliveryQueue``. On the disk when it returns: the chained log must not lose its end."""
         moment = microseconds(now)
 
         def work(session: sa.Connection) -> int:
@@ -137,9 +139,10 @@ class SqlOutbox:
                     _postpone_followers(session, each)
                 if each.delivery.kind == NOTIFICATION:
                     _tell_subscription(session, each)
+            audit.append(session, [_audited(each, owner, now) for each in results])
             return held
 
-        return self._database.session(work) if results else 0
+        return self._database.session(work, durable=True) if results else 0
 
     def release(self, deliveries: Sequence[Delivery], owner: str, due: datetime) -> None:
         """See ``delivery_ports.DeliveryQueue``."""
@@ -174,21 +177,27 @@ class SqlOutbox:
 
         def work(session: sa.Connection) -> int:
             taken_back = session.execute(lost.with_for_update(skip_locked=True)).all()
+            dead = []
             for ident, error in taken_back:
-                session.execute(sa.update(OUTBOX).where(OUTBOX.c.id == ident).values(_taken_back(error, moment)))
+                values = _taken_back(error, moment)
+                session.execute(sa.update(OUTBOX).where(OUTBOX.c.id == ident).values(values))
+                if values["state"] == "dead":
+                    dead.append((ident, str(values["last_error"])))
             given_up = session.execute(unheard.with_for_update(skip_locked=True)).all()
             for ident, subscription in given_up:
                 values = {"state": "dead", "last_error": "gave_up:waiting", "finished": moment}
                 session.execute(sa.update(OUTBOX).where(OUTBOX.c.id == ident).values(values))
                 _flag(session, subscription, "gave_up:waiting")
+                dead.append((ident, "gave_up:waiting"))
             found = session.execute(sa.update(OUTBOX).where(stranded).values(due_at=moment)).rowcount
+            audit.append(session, [_buried(ident, reason, now) for ident, reason in dead])
             return len(taken_back) + len(given_up) + found
 
         found = (lost.whereclause, unheard.whereclause, stranded)
         query = sa.select(OUTBOX.c.id).where(sa.or_(*[each for each in found if each is not None])).limit(1)
         if self._database.read(lambda session: session.execute(query).first()) is None:
             return 0
-        return self._database.session(work)
+        return self._database.session(work, durable=True)
 
     def skip_superseded(self, destination: str, now: datetime) -> int:
         """See ``delivery_ports.DeliveryQueue``."""
@@ -300,6 +309,26 @@ def _attempted(result: Settled, moment: int) -> dict[str, object]:
         "request_digest": sent.request_digest,
         "response_excerpt": told[:_KEPT_EXCERPT].replace("\x00", ""),
     }
+
+
+def _audited(result: Settled, owner: str, now: datetime) -> AuditEntry:
+    """One try, in the chained log (P103): where it went, how it ended, never what it said."""
+    delivery, dead = result.delivery, result.step.state == "dead"
+    detail: dict[str, str | int | bool | None] = {
+        "to": delivery.destination,
+        "key": delivery.idem_key,
+        "attempt": delivery.attempts,
+        "status": result.sent.status,
+        "reason": result.step.reason,
+        "state": result.step.state,
+    }
+    action = "dead_letter" if dead else "notify" if delivery.kind == NOTIFICATION else "deliver"
+    return AuditEntry(now, owner, "worker", action, f"outbox/{delivery.id}", detail)
+
+
+def _buried(ident: int, reason: str, now: datetime) -> AuditEntry:
+    """A message that is given up without a try."""
+    return AuditEntry(now, "deliver", "worker", "dead_letter", f"outbox/{ident}", {"reason": reason, "state": "dead"})
 
 
 def _postpone_followers(session: sa.Connection, result: Settled) -> None:
