@@ -8,10 +8,13 @@ from types import FrameType
 
 
 def end_in_order() -> None:
-    """TERM and a closed terminal are taken as Ctrl-C is: ``finally`` runs. Exit status 128 and the signal's number."""
+    """Ctrl-C, TERM and a closed terminal: ``finally`` runs. Exit status 128 and the signal's number.
+
+    INT is among them because a process that a shell started in the background is born ignoring it.
+    """
 
     def leave(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    for each in (signal.SIGTERM, signal.SIGHUP):
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, leave)

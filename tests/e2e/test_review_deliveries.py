@@ -45,7 +45,10 @@ def state(desk: Desk, ident: int) -> str:
 
 
 def acts(desk: Desk, ident: int) -> list[tuple[str, str]]:
-    query = sa.select(AUDIT_EVENT.c.action, AUDIT_EVENT.c.actor).where(AUDIT_EVENT.c.subject == f"outbox/{ident}")
+    """What people did with it; the worker's tries stand in the same log (P103)."""
+    query = sa.select(AUDIT_EVENT.c.action, AUDIT_EVENT.c.actor).where(
+        AUDIT_EVENT.c.subject == f"outbox/{ident}", AUDIT_EVENT.c.role != "worker"
+    )
     return [tuple(row) for row in desk.database.read(lambda session: session.execute(query).all())]
 
 

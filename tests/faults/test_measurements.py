@@ -74,7 +74,7 @@ def test_a_measurement_that_is_stopped_ends_what_it_started(
         names = [process.name() for process in started if process.is_running()]
         assert any("postgres" in name for name in names)
         running.send_signal(stop)
-        assert running.wait(timeout=60) != 0
-    _, alive = psutil.wait_procs(started | started_in(place), timeout=30)
+        assert running.wait(timeout=300) != 0
+    _, alive = psutil.wait_procs(started | started_in(place), timeout=120)
     assert not alive
     assert not list(place.iterdir())
