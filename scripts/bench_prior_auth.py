@@ -32,7 +32,7 @@ from cds_service.adapters.sql.migrate import migrate
 from cds_service.adapters.sql.outbox import enqueue
 from cds_service.adapters.sql.prior_auth_tables import PA_VERSION
 from cds_service.prior_auth_ports import OutboxEntry
-from scripts.ending import end_in_order
+from scripts.ending import end_in_order, whole_step
 from scripts.kill_clients import Clients
 from scripts.kill_test import Rig, until
 from tests.support import deliveries, pas_bundles
@@ -55,7 +55,7 @@ class BenchRig(Rig):
 
     def launch(self, name: str, *arguments: str) -> None:
         """One program of ours."""
-        with (self.directory / f"{name}.log").open("ab") as log:
+        with whole_step(), (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [Path(sys.executable).parent / "cds-service", *arguments],
                 cwd=self.directory,
@@ -249,7 +249,8 @@ def main() -> int:
         print("PostgreSQL is not installed: make test installs it", file=sys.stderr)
         return 2
     print(f"{os.cpu_count()} cores, load before: {os.getloadavg()[0]:.1f}", flush=True)
-    postgres = PostgresServer(found)
+    with whole_step():
+        postgres = PostgresServer(found)
     with tempfile.TemporaryDirectory(prefix="bench-pas-") as name:
         url = postgres.create()
         migrate(url)

@@ -29,7 +29,7 @@ from joserfc.jwk import ECKey
 
 from cds_service.adapters.sql.database import Database
 from cds_service.adapters.sql.migrate import migrate
-from scripts.ending import end_in_order
+from scripts.ending import end_in_order, whole_step
 from scripts.kill_clients import CLIENT, Clients, judge
 from tests.support import dying
 from tests.support.postgres import PostgresServer, programs
@@ -65,12 +65,12 @@ class Rig:
         until(lambda: self.answers("/readyz"), 60, "the service did not start")
 
     def _start_receiver(self) -> None:
-        receiver = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.payer_receiver", "0"], cwd=ROOT, stdout=subprocess.PIPE
-        )
+        with whole_step():
+            receiver = self.processes["receiver"] = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.payer_receiver", "0"], cwd=ROOT, stdout=subprocess.PIPE
+            )
         assert receiver.stdout is not None
         self.receiver_port = int(receiver.stdout.readline().split()[1])
-        self.processes["receiver"] = receiver
 
     def _write_files(self) -> None:
         public = {**self.key.as_dict(private=False), "alg": "ES384", "use": "sig"}
@@ -126,7 +126,7 @@ class Rig:
             ],
             "worker": ["deliver", "--workers", "2", "--lease-seconds", str(LEASE_SECONDS), "--pause", "0.02"],
         }[name]
-        with (self.directory / f"{name}.log").open("ab") as log:
+        with whole_step(), (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.dying", str(self.steps), *arguments],
                 cwd=self.directory,
@@ -169,9 +169,10 @@ class Rig:
         roll = self.rng.random()
         if self.postgres is not None and roll < 0.03:
             self.kills["postgres"] += 1
-            self.postgres.kill()
-            time.sleep(self.rng.random() * 0.5)
-            self.postgres.start()
+            with whole_step():
+                self.postgres.kill()
+                time.sleep(self.rng.random() * 0.5)
+                self.postgres.start()
         elif roll < 0.08:
             self.kill_group(self.rng.choice(["service", "worker"]))
         elif roll < 0.55:
@@ -214,16 +215,19 @@ class Rig:
             self.kills[step] += 1
 
     def end(self) -> None:
-        """Only what was started here."""
-        for name, process in self.processes.items():
-            if process.poll() is None:
-                if name == "receiver":
-                    process.kill()
-                else:
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        if self.postgres is not None:
-            self.postgres.remove()
+        """Only what was started here; when it returns, nobody writes to the directory any more."""
+        with whole_step():
+            for name, process in self.processes.items():
+                if process.poll() is None:
+                    tree = psutil.Process(process.pid).children(recursive=True)
+                    if name == "receiver":
+                        process.kill()
+                    else:
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    psutil.wait_procs(tree, timeout=30)
+            if self.postgres is not None:
+                self.postgres.remove()
 
 
 def free_port() -> int:
@@ -293,7 +297,8 @@ def main() -> int:
         if found is None:
             print("PostgreSQL is not installed: make install-dev", file=sys.stderr)
             return 2
-        postgres = PostgresServer(found)
+        with whole_step():
+            postgres = PostgresServer(found)
     with tempfile.TemporaryDirectory(prefix="kill-test-") as name:
         url = postgres.create() if postgres is not None else f"sqlite:///{name}/cds.sqlite3"
         migrate(url)
