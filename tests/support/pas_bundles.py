@@ -103,6 +103,19 @@ def morphine(daily_ml: str = "0.5", mg_per_ml: int = 10, **changes: Any) -> dict
     return order | changes
 
 
+def service_request(ident: str, code: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """An active order of a procedure by its code."""
+    order = {
+        "resourceType": "ServiceRequest",
+        "id": ident,
+        "status": "active",
+        "intent": "order",
+        "code": code,
+        "subject": {"reference": "Patient/pat-1"},
+    }
+    return order | changes
+
+
 class Number(str):
     """A JSON number with its digits."""
 

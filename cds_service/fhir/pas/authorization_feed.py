@@ -205,7 +205,7 @@ class _Reader:
             return asked
         rxnorm = self._vocabulary.systems.get("rxnorm", ())
         if any(code.system in rxnorm for code in named) or any(
-            _coding(part) for each in line.added for part in _parts_of(each, "drug")
+            _coding(part) for each in line.added for part in _named(_therapies_of(each), "drug")
         ):
             return named
         billed, of_line = set(self._services(named)), set(self._services(asked))
@@ -308,13 +308,11 @@ def _therapies_of(holder: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _parts(line: _Line, name: str) -> list[dict[str, Any]]:
-    return [part for therapy in _therapies(line) for part in dicts(therapy.get("extension")) if part.get("url") == name]
+    return _named(_therapies(line), name)
 
 
-def _parts_of(holder: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    return [
-        part for therapy in _therapies_of(holder) for part in dicts(therapy.get("extension")) if part.get("url") == name
-    ]
+def _named(therapies: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [part for therapy in therapies for part in dicts(therapy.get("extension")) if part.get("url") == name]
 
 
 def _coding(part: Mapping[str, Any]) -> tuple[Code, ...]:

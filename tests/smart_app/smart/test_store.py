@@ -26,28 +26,17 @@ from smart_app.adapters.sealing import Sealer
 from smart_app.adapters.store import AppStore, LaunchRow, digest
 from smart_app.adapters.submissions import Exchange, Submission, Submissions
 from smart_app.errors import FormChanged
-from tests.support.postgres import PostgresServer, programs
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SEALER = Sealer({b"abcd": b"k" * 32}, secrets.token_bytes)
 AT_ONCE = 8
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    bin_dir = programs()
-    if bin_dir is None:
-        pytest.skip("needs the PostgreSQL programs of the development dependencies")
-    server = PostgresServer(bin_dir)
-    yield server
-    server.remove()
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'app.sqlite3'}"
-    return request.getfixturevalue("postgres").create()
+    return request.getfixturevalue("postgres_server").create()
 
 
 @pytest.fixture
